@@ -1,0 +1,169 @@
+"""A recipe: everything that decides what a model is, frozen, typed and named by its tag.
+
+What it does not hold (devices, world size, micro-batch, paths, logging, evaluation cadence) cannot
+reach a key: those live in `core.stages.runtime.Runtime`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from core.model.architecture import Architecture
+from core.recipes.optimization import Optimization
+
+Direction = Literal["forward", "backward", "bidirectional"]
+Precision = Literal["fp32", "bf16", "fp8"]
+Visibility = Literal["private", "public"]
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be trained: says which field, why, and what would be allowed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """Where pretraining text comes from: numbered parquet shards, the last of them held out for validation."""
+
+    source: str  # a name in core.data.corpus.sources
+    revision: str  # pinned: a commit, or for python-docs the interpreter and a digest of its sources
+    training_shards: int  # the validation shard is number `validation_shard`
+    validation_shard: int
+    shards_per_group: int  # one group is one corpus stage and one pack stage
+    tokens_per_shard: int  # pessimistic estimate; decides how many groups a horizon needs, before anything is read
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokenizer:
+    """A byte-pair vocabulary trained on the first shard group."""
+
+    vocabulary_size: int  # special tokens included
+    pattern: str  # split regex
+    special_tokens: tuple[str, ...]  # in id order, at the top of the vocabulary
+    max_characters: int
+    document_cap: int  # characters of one document that training reads
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretraining:
+    """The horizon and how it is spent. `rope_drop` is the fraction trained with RoPE; None keeps it throughout."""
+
+    steps: int  # N
+    batch_tokens: int  # B
+    optimization: Optimization
+    precision: Precision
+    seed: int
+    rope_drop: float | None
+    direction: Direction
+    buffer_documents: int  # of the best-fit packer
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixtureTask:
+    """One task of a fine-tuning mixture: `rows` of it (None: all), each seen `epochs` times."""
+
+    name: str  # a name in core.posttraining.tasks
+    rows: int | None
+    epochs: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finetuning:
+    """Supervised fine-tuning of the base model, from its weights and its optimizer state."""
+
+    training: tuple[MixtureTask, ...]
+    validation: tuple[MixtureTask, ...]
+    sequence_length: int
+    batch_tokens: int
+    optimization: Optimization
+    precision: Precision
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Sizes of the evaluation suites."""
+
+    validation_tokens: int
+    samples: int
+    sample_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Publication:
+    """Where the four repositories `{namespace}/nanochat-{tag}-{base,sft,hf-base,hf-sft}` go."""
+
+    destination: Literal["folder", "hub"]  # folder: `hub/` in the store, laid out like the Hub
+    namespace: str
+    visibility: Visibility
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One model of the family, from corpus to publication."""
+
+    tag: str
+    trunk: str  # name shared by every tag with the same pretraining prefix, e.g. d20_40tpp
+    architecture: Architecture
+    corpus: Corpus
+    tokenizer: Tokenizer
+    pretraining: Pretraining
+    finetuning: Finetuning | None
+    long_finetuning: Finetuning | None
+    evaluation: Evaluation
+    publication: Publication
+
+    def __post_init__(self) -> None:
+        self._check_division()
+        drop = self.pretraining.rope_drop
+        if drop is not None and drop not in CUT_FRACTIONS[:-1]:
+            raise RecipeError(f"{self.tag}: rope_drop {drop} is not a segment cut; choose one of 0.25, 0.5, 0.75 or None")
+        if self.tokenizer.vocabulary_size != self.architecture.vocabulary_size:
+            raise RecipeError(
+                f"{self.tag}: the tokenizer has {self.tokenizer.vocabulary_size} tokens, "
+                f"the architecture {self.architecture.vocabulary_size}; make them equal"
+            )
+
+    def _check_division(self) -> None:
+        batches = [("pretraining", self.pretraining.batch_tokens, self.architecture.sequence_length)]
+        for name, tuning in (("finetuning", self.finetuning), ("long_finetuning", self.long_finetuning)):
+            if tuning is not None:
+                batches.append((name, tuning.batch_tokens, tuning.sequence_length))
+        for name, batch_tokens, sequence_length in batches:
+            if batch_tokens % sequence_length:
+                raise RecipeError(
+                    f"{self.tag}: {name} batch of {batch_tokens:,} tokens is not a whole number of rows of "
+                    f"{sequence_length:,}; the nearest is {batch_tokens // sequence_length * sequence_length:,}"
+                )
+        if self.pretraining.steps < len(CUT_FRACTIONS):
+            raise RecipeError(f"{self.tag}: {self.pretraining.steps} steps cannot be cut in four; use at least 4")
+
+    @property
+    def base_tag(self) -> str:
+        """The tag of the base model: a `_long` tag fine-tunes the base of its sibling."""
+        return self.tag.removesuffix("_long")
+
+    @property
+    def cuts(self) -> tuple[int, ...]:
+        """Optimizer steps at which every trunk of this horizon is cut: round(pN), p = 25, 50, 75, 100 %."""
+        return tuple(round(fraction * self.pretraining.steps) for fraction in CUT_FRACTIONS)
+
+    @property
+    def drop_step(self) -> int | None:
+        """The step before whose update RoPE is switched off, or None."""
+        drop = self.pretraining.rope_drop
+        return None if drop is None else round(drop * self.pretraining.steps)
+
+    @property
+    def tokens(self) -> int:
+        """Pretraining tokens: N times B."""
+        return self.pretraining.steps * self.pretraining.batch_tokens
+
+    @property
+    def warmdown_start(self) -> int:
+        """N - W, the first step whose rate is below the plateau."""
+        steps = self.pretraining.steps
+        return steps - round(self.pretraining.optimization.schedule.warmdown_fraction * steps)
+
+
+CUT_FRACTIONS = (0.25, 0.5, 0.75, 1.0)

@@ -1,0 +1,59 @@
+"""The one contract that every stage obeys: read `inputs`, write files under `output`, return metrics.
+
+A producer is a function `produce(context: StageContext) -> Metrics`. It must write the same bytes for the
+same identity and inputs, use `checkpoints` if it runs for long, and leave nothing outside `output` and `scratch`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+from core.stages.report import Reporter
+from core.stages.runtime import Runtime
+
+Metrics = Mapping[str, object]  # JSON values: what a person wants to know about the artifact
+
+IdentityT = TypeVar("IdentityT")
+
+
+@dataclass(frozen=True)
+class SavedCheckpoint:
+    """A checkpoint of an unfinished stage, verified and on local disk."""
+
+    step: int
+    path: Path
+
+
+class Checkpoints(Protocol):
+    """Where an unfinished stage leaves its state; `artifacts.progress.Progress` implements it."""
+
+    def save(self, step: int, directory: Path) -> None:
+        """Upload every file of `directory` as the state before `step`, then declare it. Raises when fenced off."""
+
+    def newest(self) -> SavedCheckpoint | None:
+        """Return the newest checkpoint that verifies, downloaded; None when there is none."""
+
+
+class Interrupted(Exception):
+    """The stage was asked to stop and has saved what it could; running it again continues from there."""
+
+
+class StageError(Exception):
+    """A stage cannot be made, for a reason its user can act on: one line, no traceback."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageContext(Generic[IdentityT]):
+    """Everything a producer may use."""
+
+    name: str
+    identity: IdentityT
+    inputs: Mapping[str, Path]  # role -> folder of verified files
+    output: Path  # empty folder; every file in it at the end becomes the artifact
+    scratch: Path  # removed afterwards
+    checkpoints: Checkpoints
+    report: Reporter
+    runtime: Runtime

@@ -1,0 +1,136 @@
+"""Identity parameters of every stage kind: the fields, and the only fields, that make its key besides its inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from core.model.architecture import Architecture
+from core.recipes.optimization import Optimization
+from core.recipes.recipe import Direction, MixtureTask, Precision, Visibility
+from core.stages.kind import StageKind
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusIdentity:
+    """Shards [first_shard, end_shard) of a source at a pinned revision."""
+
+    source: str
+    revision: str
+    first_shard: int
+    end_shard: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerIdentity:
+    """A byte-pair vocabulary; input `corpus`."""
+
+    vocabulary_size: int
+    pattern: str
+    special_tokens: tuple[str, ...]
+    max_characters: int
+    document_cap: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackIdentity:
+    """Rows of T+1 tokens of one shard group; inputs `tokenizer`, `corpus`."""
+
+    row_tokens: int  # T + 1
+    algorithm: str  # best-fit-crop
+    buffer_documents: int
+    direction: Direction
+    direction_seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingIdentity:
+    """Optimizer steps [first_step, end_step) of a horizon of `steps`; inputs `previous` (from step 0: none), `group-NNN`."""
+
+    architecture: Architecture
+    optimization: Optimization
+    steps: int  # N, the whole horizon: schedules need it
+    batch_tokens: int
+    precision: Precision
+    seed: int
+    direction: Direction
+    first_step: int
+    end_step: int
+    use_rope: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixtureIdentity:
+    """Conversations rendered, masked and packed to rows of T+1; inputs `tokenizer`, `corpus` (its words)."""
+
+    training: tuple[MixtureTask, ...]
+    validation: tuple[MixtureTask, ...]
+    row_tokens: int  # T + 1
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneIdentity:
+    """One pass over a mixture; inputs `base` (weights and optimizer), `mixture`."""
+
+    optimization: Optimization
+    sequence_length: int
+    batch_tokens: int
+    precision: Precision
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateIdentity:
+    """A suite and its sizes; inputs `model`, `tokenizer`, `validation` (packed rows or a mixture)."""
+
+    suite: str  # base or chat
+    validation_tokens: int
+    samples: int
+    sample_tokens: int
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportIdentity:
+    """An export of a model; inputs `model`, `tokenizer`."""
+
+    format_version: int
+    phase: str  # base or sft
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishIdentity:
+    """The repositories of one tag; inputs `native-base`, `hf-base`, `native-sft`, `hf-sft`, `evaluation-*`."""
+
+    tag: str
+    namespace: str
+    visibility: Visibility
+    destination: str  # folder or hub
+
+
+Identity = (
+    CorpusIdentity
+    | TokenizerIdentity
+    | PackIdentity
+    | TrainingIdentity
+    | MixtureIdentity
+    | FinetuneIdentity
+    | EvaluateIdentity
+    | ExportIdentity
+    | PublishIdentity
+)
+
+IDENTITY_TYPES: dict[StageKind, type[Identity]] = {
+    StageKind.CORPUS: CorpusIdentity,
+    StageKind.TOKENIZER: TokenizerIdentity,
+    StageKind.PACK: PackIdentity,
+    StageKind.PRETRAIN: TrainingIdentity,
+    StageKind.RECALIBRATE: TrainingIdentity,
+    StageKind.MIXTURE: MixtureIdentity,
+    StageKind.SFT: FinetuneIdentity,
+    StageKind.LONG_SFT: FinetuneIdentity,
+    StageKind.EVALUATE: EvaluateIdentity,
+    StageKind.EXPORT_NATIVE: ExportIdentity,
+    StageKind.EXPORT_HF: ExportIdentity,
+    StageKind.PUBLISH: PublishIdentity,
+}

@@ -1,0 +1,60 @@
+"""The stage kinds of the DAG, their versions, and which function makes each: one row a kind.
+
+A version is raised when the meaning of a kind's output changes; source text is never hashed.
+A producer is named, not imported: planning must not pay for torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class StageKind(StrEnum):
+    """What a stage does; also the first folder of its artifact."""
+
+    CORPUS = "corpus"
+    TOKENIZER = "tokenizer"
+    PACK = "pack"
+    PRETRAIN = "pretrain"
+    RECALIBRATE = "recalibrate"
+    MIXTURE = "mixture"
+    SFT = "sft"
+    LONG_SFT = "long_sft"
+    EVALUATE = "evaluate"
+    EXPORT_NATIVE = "export_native"
+    EXPORT_HF = "export_hf"
+    PUBLISH = "publish"
+
+
+class Resource(StrEnum):
+    """What a stage mostly uses: decides the work pool and the launcher."""
+
+    IO = "io"
+    CPU = "cpu"
+    GPU = "gpu"
+
+
+@dataclass(frozen=True)
+class Definition:
+    """How one kind is made: `producer` is `module:function`, called with a `StageContext`."""
+
+    version: int
+    resource: Resource
+    producer: str
+
+
+DEFINITIONS: dict[StageKind, Definition] = {
+    StageKind.CORPUS: Definition(1, Resource.IO, "core.data.corpus.collect:produce"),
+    StageKind.TOKENIZER: Definition(1, Resource.CPU, "core.data.tokenizer_training:produce"),
+    StageKind.PACK: Definition(1, Resource.CPU, "core.data.pack:produce"),
+    StageKind.PRETRAIN: Definition(1, Resource.GPU, "core.training.pretrain:produce"),
+    StageKind.RECALIBRATE: Definition(1, Resource.GPU, "core.training.recalibrate:produce"),
+    StageKind.MIXTURE: Definition(1, Resource.CPU, "core.posttraining.mixture:produce"),
+    StageKind.SFT: Definition(1, Resource.GPU, "core.training.finetune:produce"),
+    StageKind.LONG_SFT: Definition(1, Resource.GPU, "core.training.finetune:produce"),
+    StageKind.EVALUATE: Definition(1, Resource.GPU, "core.evaluation.evaluate:produce"),
+    StageKind.EXPORT_NATIVE: Definition(1, Resource.CPU, "core.export.native:produce"),
+    StageKind.EXPORT_HF: Definition(1, Resource.CPU, "core.export.huggingface:produce"),
+    StageKind.PUBLISH: Definition(1, Resource.IO, "core.publishing.publish:produce"),
+}
