@@ -31,6 +31,21 @@ class Corpus:
     validation_shard: int
     shards_per_group: int  # one group is one corpus stage and one pack stage
     tokens_per_shard: int  # pessimistic estimate; decides how many groups a horizon needs, before anything is read
+    collected_at_once: bool = False  # one corpus stage makes every shard: cheap where shards are parsed, not fetched
+
+    def groups_for(self, tokens: int) -> int:
+        """How many shard groups, from the first, a stream of `tokens` reads; all of them when it wraps around."""
+        available = -(-self.training_shards // self.shards_per_group)
+        return min(available, -(-tokens // (self.tokens_per_shard * self.shards_per_group)))
+
+    def group(self, index: int) -> tuple[int, int]:
+        """The shards [first, end) of one group."""
+        first = index * self.shards_per_group
+        return first, min(first + self.shards_per_group, self.training_shards)
+
+    def collected_with(self, first_shard: int, end_shard: int) -> tuple[int, int]:
+        """The shards [first, end) of the corpus stage that holds these."""
+        return (0, self.validation_shard + 1) if self.collected_at_once else (first_shard, end_shard)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,109 @@
+"""From a recipe to the whole DAG of its tag: base model, fine-tunes, evaluations, exports, publication.
+
+A `_long` tag also makes the ordinary fine-tune of the same base: comparing the two is what it exists for.
+Both start from the base artifact, optimizer included, never from another fine-tune.
+"""
+
+from __future__ import annotations
+
+from core.planning.pretraining import base_stage, corpus_stage, tokenizer_stage, validation_stage
+from core.planning.stage import Stage, in_order
+from core.recipes.recipe import Finetuning, Recipe
+from core.stages.identity import (
+    EvaluateIdentity,
+    ExportIdentity,
+    FinetuneIdentity,
+    MixtureIdentity,
+    PublishIdentity,
+)
+from core.stages.kind import StageKind
+
+NATIVE_FORMAT = 1
+HF_FORMAT = 1
+
+
+def mixture_stage(recipe: Recipe, finetuning: Finetuning, name: str) -> Stage:
+    """Conversations packed to the rows that one fine-tune reads."""
+    identity = MixtureIdentity(
+        training=finetuning.training,
+        validation=finetuning.validation,
+        row_tokens=finetuning.sequence_length + 1,
+        seed=finetuning.seed,
+    )
+    inputs = {"tokenizer": tokenizer_stage(recipe), "corpus": corpus_stage(recipe, *recipe.corpus.group(0))}
+    return Stage(StageKind.MIXTURE, name, identity, inputs)
+
+
+def finetune_stage(recipe: Recipe, kind: StageKind, finetuning: Finetuning) -> Stage:
+    """`sft` or `long_sft` of this recipe's base."""
+    identity = FinetuneIdentity(
+        optimization=finetuning.optimization,
+        sequence_length=finetuning.sequence_length,
+        batch_tokens=finetuning.batch_tokens,
+        precision=finetuning.precision,
+        seed=finetuning.seed,
+    )
+    mixture = mixture_stage(recipe, finetuning, f"chat-{finetuning.sequence_length}")
+    inputs = {"base": base_stage(recipe), "mixture": mixture}
+    observed = {"tokenizer": tokenizer_stage(recipe)}
+    return Stage(kind, recipe.base_tag, identity, inputs, observed)
+
+
+def evaluate_stage(recipe: Recipe, model: Stage, suite: str, validation: Stage, name: str) -> Stage:
+    """The `base` or `chat` suite on one model."""
+    evaluation = recipe.evaluation
+    identity = EvaluateIdentity(
+        suite=suite,
+        validation_tokens=evaluation.validation_tokens,
+        samples=evaluation.samples,
+        sample_tokens=evaluation.sample_tokens,
+        seed=recipe.pretraining.seed,
+    )
+    inputs = {"model": model, "tokenizer": tokenizer_stage(recipe), "validation": validation}
+    return Stage(StageKind.EVALUATE, name, identity, inputs)
+
+
+def export_stages(recipe: Recipe, model: Stage, phase: str, name: str) -> dict[str, Stage]:
+    """The native and the Hugging Face export of one model, by role."""
+    inputs = {"model": model, "tokenizer": tokenizer_stage(recipe)}
+    native = ExportIdentity(format_version=NATIVE_FORMAT, phase=phase)
+    hf = ExportIdentity(format_version=HF_FORMAT, phase=phase)
+    return {
+        f"native-{phase}": Stage(StageKind.EXPORT_NATIVE, name, native, inputs),
+        f"hf-{phase}": Stage(StageKind.EXPORT_HF, name, hf, inputs),
+    }
+
+
+def pipeline_stages(recipe: Recipe) -> list[Stage]:
+    """Every stage of a tag, needs before needers; the last one publishes it."""
+    base = base_stage(recipe)
+    deliverables = export_stages(recipe, base, "base", f"{recipe.base_tag}-base")
+    deliverables["evaluation-base"] = evaluate_stage(
+        recipe, base, "base", validation_stage(recipe), f"{recipe.base_tag}-base"
+    )
+    beside: list[Stage] = []
+    for kind, finetuning in (
+        (StageKind.SFT, recipe.finetuning),
+        (StageKind.LONG_SFT, recipe.long_finetuning),
+    ):
+        if finetuning is None:
+            continue
+        tuned = finetune_stage(recipe, kind, finetuning)
+        name = f"{recipe.base_tag}-{kind.value.replace('_', '-')}"
+        evaluation = evaluate_stage(recipe, tuned, "chat", tuned.inputs["mixture"], name)
+        beside.append(evaluation)
+        deliverables |= export_stages(recipe, tuned, "sft", name)
+        deliverables["evaluation-sft"] = evaluation
+    publication = recipe.publication
+    publish = Stage(
+        StageKind.PUBLISH,
+        recipe.tag,
+        PublishIdentity(
+            tag=recipe.tag,
+            namespace=publication.namespace,
+            visibility=publication.visibility,
+            destination=publication.destination,
+        ),
+        deliverables,
+    )
+    return in_order([*beside, publish])

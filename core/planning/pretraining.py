@@ -1,0 +1,119 @@
+"""From a recipe to its base model: corpus, tokenizer, packed stream, and the chain of pretraining segments.
+
+Segments are cut at round(pN), p = 25, 50, 75, 100 %, whoever asks, so that models which share a prefix of
+training share its stages. A RoPE drop replaces the rest of the chain by one recalibrate stage that starts
+from the trunk segment ending at the drop step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from core.planning.stage import NOTHING, Stage
+from core.recipes.recipe import Recipe
+from core.stages.identity import CorpusIdentity, PackIdentity, TokenizerIdentity, TrainingIdentity
+from core.stages.kind import StageKind
+
+PACKING = "best-fit-crop"
+DIRECTION_SEED = 42
+
+
+def corpus_stage(recipe: Recipe, first_shard: int, end_shard: int) -> Stage:
+    """The corpus stage that holds shards [first_shard, end_shard)."""
+    corpus = recipe.corpus
+    first, end = corpus.collected_with(first_shard, end_shard)
+    identity = CorpusIdentity(source=corpus.source, revision=corpus.revision, first_shard=first, end_shard=end)
+    return Stage(StageKind.CORPUS, f"{corpus.source}-{first:05d}-{end:05d}", identity)
+
+
+def tokenizer_stage(recipe: Recipe) -> Stage:
+    """The vocabulary, trained on the first shard group."""
+    tokenizer = recipe.tokenizer
+    identity = TokenizerIdentity(
+        vocabulary_size=tokenizer.vocabulary_size,
+        pattern=tokenizer.pattern,
+        special_tokens=tokenizer.special_tokens,
+        max_characters=tokenizer.max_characters,
+        document_cap=tokenizer.document_cap,
+    )
+    name = f"{recipe.corpus.source}-{tokenizer.vocabulary_size}"
+    return Stage(StageKind.TOKENIZER, name, identity, {"corpus": corpus_stage(recipe, *recipe.corpus.group(0))})
+
+
+def pack_stage(recipe: Recipe, first_shard: int, end_shard: int) -> Stage:
+    """Rows of T+1 tokens from shards [first_shard, end_shard)."""
+    row_tokens = recipe.architecture.sequence_length + 1
+    identity = PackIdentity(
+        row_tokens=row_tokens,
+        algorithm=PACKING,
+        buffer_documents=recipe.pretraining.buffer_documents,
+        direction=recipe.pretraining.direction,
+        direction_seed=DIRECTION_SEED,
+        first_shard=first_shard,
+        end_shard=end_shard,
+    )
+    inputs = {"tokenizer": tokenizer_stage(recipe), "corpus": corpus_stage(recipe, first_shard, end_shard)}
+    return Stage(StageKind.PACK, f"{recipe.corpus.source}-{first_shard:05d}-{end_shard:05d}", identity, inputs)
+
+
+def validation_stage(recipe: Recipe) -> Stage:
+    """The held-out shard, packed the same way."""
+    shard = recipe.corpus.validation_shard
+    return pack_stage(recipe, shard, shard + 1)
+
+
+def stream(recipe: Recipe, end_step: int) -> dict[str, Stage]:
+    """The shard groups that steps [0, end_step) read, by role `group-NNN`; a longer budget only appends."""
+    count = recipe.corpus.groups_for(end_step * recipe.pretraining.batch_tokens)
+    return {f"group-{index:03d}": pack_stage(recipe, *recipe.corpus.group(index)) for index in range(count)}
+
+
+def trunk_segments(recipe: Recipe) -> list[Stage]:
+    """The RoPE-on segments of this recipe, in order: up to its drop step, or to its horizon."""
+    stop = recipe.drop_step or recipe.pretraining.steps
+    segments: list[Stage] = []
+    for first_step, end_step in zip((0, *recipe.cuts), recipe.cuts, strict=False):
+        if end_step > stop:
+            break
+        previous = {"previous": segments[-1]} if segments else NOTHING
+        segments.append(
+            Stage(
+                StageKind.PRETRAIN,
+                f"{recipe.trunk}-{first_step:06d}-{end_step:06d}",
+                _training_identity(recipe, first_step, end_step),
+                {**previous, **stream(recipe, end_step)},
+                _observed(recipe),
+            )
+        )
+    return segments
+
+
+def base_stage(recipe: Recipe) -> Stage:
+    """The stage whose artifact is the base model: the last trunk segment, or the recalibration after a drop."""
+    trunk = trunk_segments(recipe)[-1]
+    if recipe.drop_step is None:
+        return trunk
+    steps = recipe.pretraining.steps
+    identity = replace(_training_identity(recipe, recipe.drop_step, steps), use_rope=False)
+    inputs = {"previous": trunk, **stream(recipe, steps)}
+    return Stage(StageKind.RECALIBRATE, recipe.base_tag, identity, inputs, _observed(recipe))
+
+
+def _observed(recipe: Recipe) -> dict[str, Stage]:
+    return {"tokenizer": tokenizer_stage(recipe), "validation": validation_stage(recipe)}
+
+
+def _training_identity(recipe: Recipe, first_step: int, end_step: int) -> TrainingIdentity:
+    pretraining = recipe.pretraining
+    return TrainingIdentity(
+        architecture=recipe.architecture,
+        optimization=pretraining.optimization,
+        steps=pretraining.steps,
+        batch_tokens=pretraining.batch_tokens,
+        precision=pretraining.precision,
+        seed=pretraining.seed,
+        direction=pretraining.direction,
+        first_step=first_step,
+        end_step=end_step,
+        use_rope=True,
+    )

@@ -1,0 +1,140 @@
+"""The tiny family: every stage of the real one, on text that each Python carries, in minutes on a laptop.
+
+0.7M scaling parameters, 1.2M tokens: small enough for two CPU cores, large enough that the loss falls and
+the RoPE drop shows. Rates are set by hand: the family's batch law would take them to nothing at B = 4096.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from core.data.corpus import python_docs
+from core.model.architecture import Architecture, swiglu_width
+from core.recipes.miniseries import TOKENIZER
+from core.recipes.optimization import AdamW, Muon, Optimization, Schedule
+from core.recipes.recipe import (
+    Corpus,
+    Evaluation,
+    Finetuning,
+    MixtureTask,
+    Pretraining,
+    Publication,
+    Recipe,
+)
+from core.recipes.vocabulary import DIRECTION_TOKENS
+
+SEED = 42
+BATCH_TOKENS = 4096
+STEPS = 300
+DROP_PERCENTS: tuple[int | None, ...] = (None, 25, 50, 75)
+
+ARCHITECTURE = Architecture(
+    depth=2,
+    width=128,
+    heads=2,
+    key_value_heads=2,
+    head_width=64,
+    mlp="swiglu",
+    mlp_width=swiglu_width(128),
+    vocabulary_size=2048,
+    sequence_length=256,
+    rope_base=100_000.0,
+    logit_softcap=15.0,
+    norm_epsilon=1e-6,
+    normalize_embedding=False,
+)
+
+OPTIMIZATION = Optimization(
+    matrices=Muon(
+        peak_rate=0.02,
+        orthogonalization="polar-express",
+        second_moment_beta=0.9,
+        momentum_start=0.85,
+        momentum_peak=0.95,
+        momentum_final=0.90,
+        momentum_warmup_steps=50,
+        weight_decay=0.1,
+    ),
+    embedding=AdamW(peak_rate=0.1, beta1=0.8, beta2=0.995, epsilon=1e-10, weight_decay=0.001),
+    unembedding=AdamW(peak_rate=0.004, beta1=0.8, beta2=0.96, epsilon=1e-10, weight_decay=0.01),
+    schedule=Schedule(warmup_steps=10, warmdown_fraction=0.65, final_fraction=0.05),
+    gradient_clip=None,
+)
+
+FINETUNING = Finetuning(
+    training=(MixtureTask(name="simple-spelling", rows=1500), MixtureTask(name="spelling-bee", rows=500)),
+    validation=(MixtureTask(name="simple-spelling", rows=64), MixtureTask(name="spelling-bee", rows=32)),
+    sequence_length=256,
+    batch_tokens=4096,
+    optimization=replace(
+        OPTIMIZATION,
+        matrices=replace(
+            OPTIMIZATION.matrices,
+            peak_rate=0.8 * 0.02,
+            momentum_final=0.95,
+            weight_decay=0.0,
+        ),
+        embedding=replace(OPTIMIZATION.embedding, peak_rate=0.8 * 0.1),
+        unembedding=replace(OPTIMIZATION.unembedding, peak_rate=0.8 * 0.004),
+        schedule=Schedule(warmup_steps=0, warmdown_fraction=0.5, final_fraction=0.0),
+    ),
+    precision="fp32",
+    seed=SEED,
+)
+
+
+def corpus() -> Corpus:
+    """The Python documentation of the interpreter that asks: its revision is part of every key below it."""
+    return Corpus(
+        source=python_docs.NAME,
+        revision=python_docs.revision(),
+        training_shards=8,
+        validation_shard=8,
+        shards_per_group=4,
+        tokens_per_shard=60_000,
+        collected_at_once=True,
+    )
+
+
+def _recipe(drop_percent: int | None, *, suffix: str) -> Recipe:
+    drop = "" if drop_percent is None else f"_drope_{drop_percent}"
+    return Recipe(
+        tag=f"tiny{drop}{suffix}",
+        trunk="tiny",
+        architecture=ARCHITECTURE,
+        corpus=corpus(),
+        tokenizer=replace(TOKENIZER, vocabulary_size=ARCHITECTURE.vocabulary_size),
+        pretraining=Pretraining(
+            steps=STEPS,
+            batch_tokens=BATCH_TOKENS,
+            optimization=OPTIMIZATION,
+            precision="fp32",
+            seed=SEED,
+            rope_drop=None if drop_percent is None else drop_percent / 100,
+            direction="forward",
+            buffer_documents=1000,
+        ),
+        finetuning=FINETUNING,
+        long_finetuning=replace(FINETUNING, sequence_length=512) if suffix == "_long" else None,
+        evaluation=Evaluation(validation_tokens=32_768, samples=4, sample_tokens=64),
+        publication=Publication(destination="folder", namespace="miniseries", visibility="private"),
+    )
+
+
+def _bidirectional() -> Recipe:
+    forward = _recipe(None, suffix="")
+    return replace(
+        forward,
+        tag="tiny_bidirectional",
+        trunk="tiny_bidirectional",
+        architecture=replace(ARCHITECTURE, mlp="relu2", mlp_width=4 * ARCHITECTURE.width, normalize_embedding=True),
+        tokenizer=replace(forward.tokenizer, special_tokens=(*forward.tokenizer.special_tokens, *DIRECTION_TOKENS)),
+        pretraining=replace(forward.pretraining, direction="bidirectional"),
+        finetuning=None,
+    )
+
+
+def recipes() -> list[Recipe]:
+    """Four RoPE schedules, each with and without the long fine-tune, and the bidirectional one."""
+    family = [_recipe(drop, suffix=suffix) for drop in DROP_PERCENTS for suffix in ("", "_long")]
+    return [*family, _bidirectional()]
