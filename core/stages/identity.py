@@ -33,13 +33,15 @@ class TokenizerIdentity:
 
 @dataclass(frozen=True, kw_only=True)
 class PackIdentity:
-    """Rows of T+1 tokens of one shard group; inputs `tokenizer`, `corpus`."""
+    """Rows of T+1 tokens from shards [first_shard, end_shard) of a corpus; inputs `tokenizer`, `corpus`."""
 
     row_tokens: int  # T + 1
     algorithm: str  # best-fit-crop
     buffer_documents: int
     direction: Direction
     direction_seed: int
+    first_shard: int
+    end_shard: int
 
 
 @dataclass(frozen=True, kw_only=True)
