@@ -1,0 +1,91 @@
+"""How far a plan is: the state of each stage as one listing of the store shows it, without reading a byte of data.
+
+- cached: committed and not known to be damaged
+- running: somebody holds its lease now
+- resumable: unfinished, with a checkpoint to continue from
+- blocked: waits for a stage that somebody else is running
+- pending: to be made
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from artifacts.store import Found
+from core.planning.stage import Stage
+
+State = Literal["cached", "resumable", "running", "pending", "blocked"]
+Survey = Mapping[str, Found]  # artifact folder -> what was found there
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One stage's state. `needed` is False when everything that would use it exists already."""
+
+    state: State
+    needed: bool
+    checkpoint_step: int | None = None
+    detail: str = ""
+
+
+def required(stages: Iterable[Stage], survey: Survey) -> set[str]:
+    """Keys that must be made to have every leaf of `stages`: backwards from the leaves, stopping at what exists.
+
+    An artifact that was collected as garbage is made again only if something missing is made from it.
+    """
+    stages = list(stages)
+    used = {need.key for stage in stages for need in stage.needs.values()}
+    missing: set[str] = set()
+    pending = [stage for stage in stages if stage.key not in used]
+    while pending:
+        stage = pending.pop()
+        if stage.key in missing or _is_committed(stage, survey):
+            continue
+        missing.add(stage.key)
+        pending.extend(stage.needs.values())
+    return missing
+
+
+def progress_of(
+    stages: Iterable[Stage], survey: Survey, holder: Callable[[Stage], str | None]
+) -> dict[str, Progress]:
+    """The state of every stage by key; `stages` in order, needs first.
+
+    `holder` says who holds a stage's lease now (None: nobody); it is asked only about unfinished stages
+    on whose lease the survey came across.
+    """
+    stages = list(stages)
+    missing = required(stages, survey)
+    states: dict[str, Progress] = {}
+    for stage in stages:
+        states[stage.key] = _progress(stage, survey, stage.key in missing, states, holder)
+    return states
+
+
+def _progress(
+    stage: Stage,
+    survey: Survey,
+    needed: bool,
+    states: Mapping[str, Progress],
+    holder: Callable[[Stage], str | None],
+) -> Progress:
+    if _is_committed(stage, survey):
+        return Progress("cached", needed=False)
+    found = survey.get(stage.address.folder, Found())
+    step = found.checkpoint_step
+    who = holder(stage) if found.leased else None
+    if who is not None:
+        return Progress("running", needed, step, f"by {who}")
+    waits = [need.address.folder for need in stage.needs.values() if states[need.key].state in ("running", "blocked")]
+    if waits:
+        return Progress("blocked", needed, step, f"by {waits[0]}")
+    if step is not None:
+        return Progress("resumable", needed, step, f"at step {step:,}")
+    return Progress("pending", needed, None, "damaged, will be made again" if found.damaged else "")
+
+
+def _is_committed(stage: Stage, survey: Survey) -> bool:
+    found = survey.get(stage.address.folder)
+    return found is not None and found.committed and not found.damaged

@@ -1,0 +1,11 @@
+"""`python -m core.stages SPEC`: make one stage in this process. torchrun uses `core.training` instead."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from core.stages.child import run_child
+
+if __name__ == "__main__":
+    sys.exit(run_child(Path(sys.argv[1])))

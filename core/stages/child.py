@@ -1,0 +1,98 @@
+"""A stage process: read the specification, call the kind's producer, write the outcome.
+
+Runs alone (`python -m core.stages SPEC`) or as one rank of torchrun (`python -m core.training SPEC`).
+Only rank 0 writes the artifact; the other ranks get folders of their own that are thrown away.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from artifacts.errors import StoreError
+from artifacts.store import Store
+from core.stages.context import Interrupted, Metrics, StageContext, StageError
+from core.stages.kind import DEFINITIONS
+from core.stages.parent_death import die_with_parent
+from core.stages.report import Reporter
+from core.stages.specification import Outcome, Specification
+
+FINISHED, FAILED, RESUMABLE = 0, 1, 143  # 143 is what a shell reports for SIGTERM: stopped, run again to continue
+
+Producer = Callable[[StageContext[Any]], Metrics]
+
+
+def find_producer(name: str) -> Producer:
+    """Import `module:function`."""
+    module, _, function = name.partition(":")
+    producer: Producer = getattr(importlib.import_module(module), function)
+    return producer
+
+
+def numerics_domain() -> dict[str, object]:
+    """What bit-identity depends on besides the key: interpreter, processor, and torch's device and threads if loaded."""
+    domain: dict[str, object] = {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "world_size": int(os.environ.get("WORLD_SIZE", "1")),
+    }
+    if torch := sys.modules.get("torch"):
+        cuda = torch.cuda.is_available()
+        domain |= {
+            "torch": str(torch.__version__),
+            "device": torch.cuda.get_device_name() if cuda else "cpu",
+            "threads": torch.get_num_threads(),
+        }
+    return domain
+
+
+def run_child(path: Path) -> int:
+    """Make the stage that the specification at `path` describes; return the process's exit code."""
+    die_with_parent()
+    rank = int(os.environ.get("RANK", "0"))
+    specification = Specification.read(path)
+    outcomes = path.parent
+    try:
+        metrics = find_producer(DEFINITIONS[specification.kind].producer)(_context(specification, rank))
+    except Interrupted as stop:
+        Outcome(status="interrupted", rank=rank, error=str(stop)).write(outcomes)
+        return RESUMABLE
+    except (StageError, StoreError) as error:
+        Outcome(status="failed", rank=rank, error=str(error)).write(outcomes)
+        return FAILED
+    except Exception as error:
+        traceback.print_exc()
+        Outcome(status="failed", rank=rank, error=_one_line(error)).write(outcomes)
+        return FAILED
+    Outcome(status="finished", rank=rank, metrics=metrics, numerics=numerics_domain()).write(outcomes)
+    return FINISHED
+
+
+def _context(specification: Specification, rank: int) -> StageContext[Any]:
+    scratch = Path(specification.scratch) / f"rank-{rank}"
+    output = Path(specification.output) if rank == 0 else scratch / "output"
+    for folder in (scratch, output):
+        folder.mkdir(parents=True, exist_ok=True)
+    return StageContext(
+        name=specification.name,
+        identity=specification.typed_identity(),
+        inputs={role: Path(folder) for role, folder in specification.inputs.items()},
+        output=output,
+        scratch=scratch,
+        checkpoints=Store.open(specification.store).progress(specification.address, specification.token),
+        report=Reporter(),
+        runtime=specification.runtime,
+    )
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        where = f": {error.filename}" if error.filename else ""
+        return f"{error.strerror}{where}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -1,0 +1,39 @@
+"""`miniseries verify`: read every committed byte again and say which artifacts are damaged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from artifacts.store import Store
+from core.planning.catalogue import stages_of
+from core.recipes.table import find_recipe
+from flows.console import console, print_json
+from tasks.settings import settings_from_environment
+
+
+def verify(tags: Sequence[str]) -> int:
+    """Verify the artifacts of `tags` (none: the whole store); return how many are damaged."""
+    store = settings_from_environment().open_store()
+    damaged = checked = 0
+    for folder, damages in _verified(store, tags):
+        checked += 1
+        damaged += bool(damages)
+        for damage in damages:
+            console().print(f"damaged: {folder}: {damage}", markup=False, soft_wrap=True)
+    repair = "; the next `miniseries run` of a tag that needs them makes them again" if damaged else ""
+    console().print(f"{checked} artifacts verified, {damaged} damaged{repair}")
+    return damaged
+
+
+def verify_json(tags: Sequence[str]) -> int:
+    """The same as a JSON list of {artifact, damages}."""
+    store = settings_from_environment().open_store()
+    found = [{"artifact": folder, "damages": damages} for folder, damages in _verified(store, tags)]
+    print_json(found)
+    return sum(bool(entry["damages"]) for entry in found)
+
+
+def _verified(store: Store, tags: Sequence[str]) -> list[tuple[str, list[str]]]:
+    keys = {key for tag in tags for key in stages_of(find_recipe(tag).tag)}
+    addresses = [address for address in store.addresses() if not keys or address.key in keys]
+    return [(address.folder, [str(damage) for damage in store.verify(address)]) for address in addresses]

@@ -1,0 +1,43 @@
+"""Where the command line writes: tables sized for a terminal, whole lines for a pipe, errors in one line."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+PIPE_WIDTH = 200  # a file has no width: wide enough that no cell is cut
+
+
+def console() -> Console:
+    """Standard output, styled only on a terminal."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+
+
+def print_json(value: object) -> None:
+    """One JSON document on standard output."""
+    json.dump(value, sys.stdout, indent=1)
+    sys.stdout.write("\n")
+
+
+def print_error(line: str) -> None:
+    """One line on standard error."""
+    sys.stderr.write(f"miniseries: {' '.join(line.split())}\n")
+
+
+def listing(*columns: str) -> Table:
+    """A plain table; numbers go right by giving a column name that ends with `>`."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column.rstrip(">"), justify="right" if column.endswith(">") else "left", no_wrap=True)
+    return table
+
+
+def count(value: float) -> str:
+    """1,234,567 as people compare it: 1.23M."""
+    for limit, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K")):
+        if abs(value) >= limit:
+            return f"{value / limit:.2f}{unit}"
+    return f"{value:,.0f}"

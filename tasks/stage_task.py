@@ -1,0 +1,76 @@
+"""A Prefect task for each stage kind: named for people, shown as Cached when the store has the artifact already.
+
+Prefect's own cache is off: presence of a committed, whole artifact in the store is the cache. Tasks pass a
+tag and a key in, and a small reference out; bytes never travel through Prefect. Heavy stages are called,
+never submitted to a thread: only the main thread hears a cancellation (facts on Prefect, 3.2).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from prefect import Task, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import TaskRun
+from prefect.exceptions import MissingContextError
+from prefect.states import Completed, State
+
+from core.planning.catalogue import stages_of
+from core.stages.kind import StageKind
+from tasks.display import current_display
+from tasks.launch import Launcher
+from tasks.perform import Performed, StageInterrupted, perform
+from tasks.settings import settings_from_environment
+
+RETRY_DELAY_SECONDS = 1.0
+Summary = Callable[[Mapping[str, object]], str]
+
+
+def stage_task(kind: StageKind, *, launcher: Launcher, retries: int, summary: Summary) -> Task[..., Any]:
+    """The task that performs stages of `kind`; it retries only what a machine did, never what a recipe caused."""
+
+    @task(
+        name=kind.value,
+        task_run_name="{title}",
+        tags=["miniseries", kind.value],
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        retries=retries,
+        retry_delay_seconds=RETRY_DELAY_SECONDS,
+        retry_condition_fn=_worth_retrying,
+    )
+    def perform_stage(tag: str, key: str, title: str) -> State[dict[str, object]] | dict[str, object]:
+        stage = stages_of(tag)[key]
+        display = current_display(_logger())
+        done = perform(stage, settings_from_environment(), launcher, title, display)
+        reference = _reference(done, summary)
+        if done.state == "made":
+            return reference
+        name = "Cached" if done.state == "cached" else "Reused"
+        return Completed(name=name, message=f"{stage.address} is in the store", data=reference)
+
+    return perform_stage
+
+
+def _reference(done: Performed, summary: Summary) -> dict[str, object]:
+    manifest = done.manifest
+    return {
+        "key": manifest.key,
+        "state": done.state,
+        "seconds": done.seconds,
+        "metrics": dict(manifest.metrics),
+        "summary": summary(manifest.metrics),
+    }
+
+
+def _worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
+    return isinstance(state.result(raise_on_failure=False), StageInterrupted)
+
+
+def _logger() -> logging.Logger:
+    try:
+        return get_run_logger()  # type: ignore[return-value]
+    except MissingContextError:
+        return logging.getLogger("miniseries")

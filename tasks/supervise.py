@@ -1,0 +1,146 @@
+"""One child process and all it starts, watched from start to end: its output read, its death noticed, its life ended with ours.
+
+The rules were learned by breaking them (facts on Prefect, 3.5):
+- output goes to a file that is tailed, never to a pipe: a dead reader must not stop or kill the training;
+- the child leads its own session, so that a terminal's Ctrl-C reaches only us and we pass it on once;
+- torchrun puts every rank in yet another session, so descendants are followed by process, not by group;
+- on any exception here the family is signalled first and anything is logged after, then given `grace`
+  seconds to checkpoint, then killed.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+POLL_SECONDS = 0.1
+FAMILY_SECONDS = 1.0  # between looks at which processes the child has started
+
+
+def supervise(
+    command: list[str],
+    *,
+    log: Path,
+    grace_seconds: float,
+    family: Callable[[Sequence[int]], None],
+    line: Callable[[str], None],
+    watch: Callable[[], None],
+) -> int:
+    """Run `command` to its end and return its exit code (negative: the signal that killed it).
+
+    `family` gets the process ids of the child and its descendants whenever they change, `line` every line of
+    output as it appears, `watch` is called about ten times a second and may raise to stop the child.
+    Whatever is raised in here is raised again once no process of the family is left.
+    """
+    with log.open("ab", buffering=0) as sink, log.open("r", encoding="utf-8", errors="replace") as reader:
+        reader.seek(0, os.SEEK_END)
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+        relatives = _Family(child.pid)
+        lines = _Lines(reader)
+        try:
+            while not _ended(child):
+                if relatives.changed():
+                    family(relatives.process_ids)
+                lines.drain(line)
+                watch()
+            lines.drain(line)
+        finally:
+            relatives.end(child, grace_seconds)
+        return child.returncode
+
+
+def _ended(child: subprocess.Popen[bytes]) -> bool:
+    try:
+        child.wait(timeout=POLL_SECONDS)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+class _Family:
+    """The child and every descendant seen so far; psutil knows them by start time, so a reused id is not one of them."""
+
+    def __init__(self, leader: int) -> None:
+        self._leader = psutil.Process(leader)
+        self._members = {leader: self._leader}
+        self._told: list[int] = []
+        self._looked = float("-inf")
+
+    @property
+    def process_ids(self) -> list[int]:
+        return sorted(self._members)
+
+    def changed(self) -> bool:
+        """Look again if it is time; say whether there is someone new to tell about."""
+        if time.monotonic() - self._looked >= FAMILY_SECONDS:
+            self._look()
+        if self.process_ids == self._told:
+            return False
+        self._told = self.process_ids
+        return True
+
+    def end(self, child: subprocess.Popen[bytes], grace_seconds: float) -> None:
+        """SIGTERM to all who live, `grace_seconds` to checkpoint, then SIGKILL; returns when none is left."""
+        self._look()
+        for member in self._alive():
+            _tell(member.terminate)
+        deadline = time.monotonic() + grace_seconds
+        while (alive := self._alive()) and time.monotonic() < deadline:
+            psutil.wait_procs(alive[:1], timeout=POLL_SECONDS)
+            self._look()
+        for member in self._alive():
+            _tell(member.kill)
+        child.wait()
+
+    def _look(self) -> None:
+        self._looked = time.monotonic()
+        for member in self._alive():
+            try:
+                descendants = member.children(recursive=True)
+            except psutil.NoSuchProcess:
+                continue
+            self._members.update({descendant.pid: descendant for descendant in descendants})
+
+    def _alive(self) -> list[psutil.Process]:
+        return [member for member in self._members.values() if _lives(member)]
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Running and not a zombie: an orphan that nobody reaps has ended all the same."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _tell(signal: Callable[[], None]) -> None:
+    try:
+        signal()
+    except psutil.NoSuchProcess:
+        return  # it ended between the look and the signal, which is what the signal was for
+
+
+class _Lines:
+    """Whole lines of a growing file; a line still being written waits for its end."""
+
+    def __init__(self, reader: IO[str]) -> None:
+        self._reader = reader
+        self._partial = ""
+
+    def drain(self, handle: Callable[[str], None]) -> None:
+        *whole, self._partial = (self._partial + self._reader.read()).split("\n")
+        for text in whole:
+            handle(text)
