@@ -185,5 +185,5 @@ class Transformer(nn.Module):
         return cap * torch.tanh(self.lm_head(hidden).float() / cap)
 
     def forward(self, tokens: Tensor, cache: KeyValueCache | None = None) -> Tensor:
-        """Logits float32 [B, T, V] of the token that follows each of tokens int64 [B, T]; these follow those in `cache`."""
+        """Logits float32 [B, T, V] of the token after each of tokens int64 [B, T]; `tokens` follow those in `cache`."""
         return self.logits(self.hidden(tokens, cache))
