@@ -1,0 +1,120 @@
+"""The corpus artifact: parquet shards with one string column `text`, and `corpus.json` that lists them.
+
+Reading streams row groups, so memory is bounded by one of them; a document that is no string is an error
+that names its file and row, because a corpus with holes is not the one its revision names.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from core.stages.context import StageError
+
+COLUMN = "text"
+ROW_GROUP_DOCUMENTS = 1024
+DESCRIPTION_FILE = "corpus.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One parquet file: its number in the source, and what is in it."""
+
+    number: int
+    file: str
+    documents: int
+    characters: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """What `corpus.json` says. `validation_shard` is that shard's number if it is among these, else None."""
+
+    source: str
+    revision: str
+    validation_shard: int | None
+    shards: tuple[Shard, ...]  # by number
+
+    @classmethod
+    def load(cls, folder: Path) -> Corpus:
+        """Read the corpus artifact in `folder`; raise `StageError` when it is not one."""
+        path = folder / DESCRIPTION_FILE
+        if not path.is_file():
+            raise StageError(f"{folder} holds no corpus: {DESCRIPTION_FILE} is missing")
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        return cls(**{**fields, "shards": tuple(Shard(**shard) for shard in fields["shards"])})
+
+    def save(self, folder: Path) -> None:
+        """Write `corpus.json` into `folder`."""
+        (folder / DESCRIPTION_FILE).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+
+    @property
+    def training_shards(self) -> tuple[Shard, ...]:
+        """Every shard but the held-out one."""
+        return tuple(shard for shard in self.shards if shard.number != self.validation_shard)
+
+    def select(self, first: int, end: int) -> tuple[Shard, ...]:
+        """Shards [first, end); raise `StageError` when one of them is not in this corpus."""
+        chosen = {shard.number: shard for shard in self.shards if first <= shard.number < end}
+        missing = [number for number in range(first, end) if number not in chosen]
+        if missing:
+            have = ", ".join(str(shard.number) for shard in self.shards)
+            raise StageError(f"the corpus holds shards {have} of {self.source}, not {missing[0]}; collect that one too")
+        return tuple(chosen[number] for number in range(first, end))
+
+
+def shard_file(number: int) -> str:
+    """File name of a shard."""
+    return f"shard_{number:05d}.parquet"
+
+
+def write_documents(path: Path, documents: Iterable[str]) -> None:
+    """Write one shard: zstd, row groups of at most 1024 documents, the same bytes for the same documents."""
+    schema = pa.schema([pa.field(COLUMN, pa.string(), nullable=False)])
+    table = pa.table({COLUMN: pa.array(documents, pa.string())}, schema=schema)
+    pq.write_table(
+        table,
+        path,
+        version="2.6",
+        row_group_size=ROW_GROUP_DOCUMENTS,
+        compression="zstd",
+        compression_level=3,
+        use_dictionary=False,
+        store_schema=False,
+    )
+
+
+def read_documents(path: Path, batch: int) -> Iterator[list[str]]:
+    """Documents of one shard in order, at most `batch` at a time; raise `StageError` for anything else in the file."""
+    try:
+        with pq.ParquetFile(path) as file:
+            _check_column(path, file.schema_arrow)
+            row = 0
+            for records in file.iter_batches(batch_size=batch, columns=[COLUMN]):
+                column = records.column(0)
+                if column.null_count:
+                    hole = column.is_null().index(True).as_py()
+                    raise StageError(
+                        f"{path.name}: row {row + hole} has no text; repair or drop that row at the source"
+                    )
+                yield column.to_pylist()
+                row += len(column)
+    except (pa.ArrowException, OSError) as error:
+        raise StageError(f"{path.name} is not a readable parquet file: {_first_line(error)}") from error
+
+
+def _check_column(path: Path, schema: pa.Schema) -> None:
+    if COLUMN not in schema.names:
+        raise StageError(f"{path.name} has no column {COLUMN!r}; its columns are {', '.join(schema.names)}")
+    kind = schema.field(COLUMN).type
+    if kind not in (pa.string(), pa.large_string()):
+        raise StageError(f"{path.name}: column {COLUMN!r} holds {kind}, not string; from row 0 on")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
