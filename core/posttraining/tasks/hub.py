@@ -1,0 +1,114 @@
+"""Tasks whose examples lie on the Hugging Face Hub: loaded once, parsed one row at a time.
+
+Rows are shuffled by one fixed seed before any are taken: the first 5,200 of a test set that is sorted by subject
+would measure a few subjects. Revisions are pinned where a commit is known.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from core.posttraining.conversation import Conversation, ConversationError
+from core.posttraining.tasks.task import Examples, Split
+from core.posttraining.words import Words
+from core.stages.context import StageError
+
+SHUFFLE_SEED = 42
+
+Row = Mapping[str, Any]
+
+
+class Table(Protocol):
+    """Rows by index, as `datasets.Dataset` gives them."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Row: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubSplit:
+    """One split of one data set at one revision."""
+
+    repository: str
+    config: str | None
+    split: str
+    revision: str | None
+
+    def __str__(self) -> str:
+        return f"{self.repository} {self.config or 'default'}/{self.split} at {self.revision}"
+
+    def load(self) -> Table:
+        """Read it from the Hub or from the local cache; raise `StageError` naming the data set."""
+        import datasets
+
+        try:
+            table: Table = datasets.load_dataset(self.repository, self.config, split=self.split, revision=self.revision)
+        except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise StageError(
+                f"cannot load {self} from the Hugging Face Hub: {reason}; run this stage once where it can be "
+                "reached, copy that machine's cache here and set HF_HOME, or take the task out of the recipe"
+            ) from error
+        return table
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubTask:
+    """A task with a split of its own for validation. `parse` turns a row into a conversation."""
+
+    name: str
+    unique_answer: bool
+    training: HubSplit
+    validation: HubSplit
+    parse: Callable[[Row], Conversation]
+
+    def origin(self, split: Split) -> str:
+        """Repository, configuration, split and revision."""
+        return str(self._source(split))
+
+    def open(self, split: Split, rows: int | None, words: Words) -> Examples:
+        """The first `rows` of the shuffled split."""
+        source = self._source(split)
+        table = source.load()
+        return take(table, shuffled(range(len(table))), rows, self.parse, str(source))
+
+    def _source(self, split: Split) -> HubSplit:
+        return self.training if split == "training" else self.validation
+
+
+def shuffled(indices: Sequence[int]) -> list[int]:
+    """The indices in the one random order that every Hub task uses."""
+    order = list(indices)
+    random.Random(SHUFFLE_SEED).shuffle(order)
+    return order
+
+
+def take(
+    table: Table, order: Sequence[int], rows: int | None, parse: Callable[[Row], Conversation], origin: str
+) -> Examples:
+    """The first `rows` of `order` as conversations; raise `StageError` when there are fewer."""
+    if rows is not None and rows > len(order):
+        raise StageError(f"{origin} has {len(order):,} usable rows, the recipe asks for {rows:,}; lower that number")
+    return _HubExamples(table, order if rows is None else order[:rows], parse, origin)
+
+
+@dataclass(frozen=True)
+class _HubExamples:
+    table: Table
+    order: Sequence[int]
+    parse: Callable[[Row], Conversation]
+    origin: str
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, index: int, /) -> Conversation:
+        row = self.order[index]
+        try:
+            return self.parse(self.table[row])
+        except (ConversationError, KeyError) as error:
+            raise StageError(f"{self.origin}: row {row} is no conversation of this task: {error}") from error

@@ -1,0 +1,83 @@
+"""What a fine-tuning task is: examples by index, for training and for validation, the same for every run.
+
+A task made by a program draws example i from a generator seeded with the task's name and i; validation counts from
+10,000,000, so the two splits never share a seed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from core.posttraining.conversation import Conversation
+from core.posttraining.words import Words
+from core.stages.context import StageError
+
+Split = Literal["training", "validation"]
+
+VALIDATION_OFFSET = 10_000_000
+
+
+class Examples(Protocol):
+    """Conversations by index, made or parsed when asked for."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Conversation: ...
+
+
+class Task(Protocol):
+    """One row of the table of tasks."""
+
+    @property
+    def name(self) -> str:
+        """Its name in a recipe."""
+
+    @property
+    def unique_answer(self) -> bool:
+        """Whether the question decides the answer to the letter, so that an exact match means correct."""
+
+    def origin(self, split: Split) -> str:
+        """Where the examples come from, for the record."""
+
+    def open(self, split: Split, rows: int | None, words: Words) -> Examples:
+        """The first `rows` examples (None: all); raise `StageError` when they cannot be had."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratedTask:
+    """A task made by a program. `make` draws one conversation from a generator and the words of the split."""
+
+    name: str
+    unique_answer: bool
+    all_rows: int | None  # how many "all" are; None: endless
+    make: Callable[[random.Random, Sequence[str]], Conversation]
+
+    def origin(self, split: Split) -> str:
+        """Always the same: a program."""
+        return "generated"
+
+    def open(self, split: Split, rows: int | None, words: Words) -> Examples:
+        """The first `rows` of an endless sequence; raise `StageError` when none are asked of one that has no end."""
+        count = self.all_rows if rows is None else rows
+        if count is None:
+            raise StageError(f"task {self.name} has no end; say in the recipe how many rows of it to use")
+        if split == "training":
+            return _GeneratedExamples(self, words.training, 0, count)
+        return _GeneratedExamples(self, words.validation, VALIDATION_OFFSET, count)
+
+
+@dataclass(frozen=True)
+class _GeneratedExamples:
+    task: GeneratedTask
+    words: Sequence[str]
+    offset: int
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int, /) -> Conversation:
+        return self.task.make(random.Random(f"{self.task.name}/{self.offset + index}"), self.words)
