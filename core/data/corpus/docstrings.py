@@ -55,8 +55,5 @@ def _class_document(node: ast.ClassDef, keep: Keep) -> str:
     if not body:
         return ""
     bases = ", ".join(map(ast.unparse, [*node.bases, *node.keywords]))
-    return (
-        f"class {node.name}({bases}):\n{indent(body, INDENT)}"
-        if bases
-        else f"class {node.name}:\n{indent(body, INDENT)}"
-    )
+    header = f"class {node.name}({bases}):" if bases else f"class {node.name}:"
+    return f"{header}\n{indent(body, INDENT)}"

@@ -45,13 +45,20 @@ class HubParquet:
         except RevisionNotFoundError as error:
             raise StageError(f"{where}: the dataset has no such revision; pin one that exists") from error
         except LocalEntryNotFoundError as error:
+            reason = _first_line(error.__cause__ or error)
             raise StageError(
-                f"{where}: the Hub cannot be reached; check the network, HF_ENDPOINT and HF_HUB_OFFLINE"
+                f"{where}: no answer ({reason}); check the network, HF_ENDPOINT and HF_HUB_OFFLINE, then run it again"
             ) from error
         except EntryNotFoundError as error:
             raise StageError(
                 f"{where}: the dataset has no such file; its last shard is {self.validation_shard}"
             ) from error
         except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
-            raise StageError(f"{where}: {str(error).splitlines()[0]}; run the stage again") from error
+            raise StageError(
+                f"{where}: {_first_line(error)}; check HF_TOKEN and the network, then run it again"
+            ) from error
         shutil.move(path, target)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
