@@ -11,6 +11,7 @@ exp(l) needs no maximum subtracted: with c = 15 the sum stays below 2^22 V.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,9 @@ def next_token_loss(model: Transformer, inputs: Tensor, targets: Tensor, scale: 
     """Scalar float32: `scale` times the summed nats of the supervised targets. Differentiable once."""
     hidden = model.hidden(inputs).flatten(0, 1)
     cap = model.architecture.logit_softcap
-    loss: Tensor = _SoftcappedCrossEntropy.apply(hidden, model.lm_head.weight, targets.flatten(), cap, scale)
+    loss: Tensor = _SoftcappedCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        hidden, model.lm_head.weight, targets.flatten(), cap, scale
+    )
     return loss
 
 
@@ -85,9 +88,10 @@ class _SoftcappedCrossEntropy(torch.autograd.Function):
         return hidden_gradient * upstream[0], weight_gradient * upstream[0], None, None, None
 
 
-def _chunks(hidden: Tensor, targets: Tensor, weight: Tensor) -> list[tuple[Tensor, Tensor]]:
+def _chunks(hidden: Tensor, targets: Tensor, weight: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     rows = max(1, CHUNK_LOGITS[hidden.device.type] // len(weight))
-    return list(zip(hidden.split(rows), targets.split(rows), strict=True))
+    for start in range(0, len(hidden), rows):
+        yield hidden[start : start + rows], targets[start : start + rows]
 
 
 def _capped(logits: Tensor, cap: float) -> Tensor:

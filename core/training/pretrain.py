@@ -1,0 +1,125 @@
+"""Stage `pretrain`: optimizer steps [first, end) of a horizon, with RoPE. A chain of such segments is one run.
+
+A segment begins from its seed, or exactly where the previous one ended: parameters, optimizer and data order
+carry over to the bit, so a branch from a trunk equals a run that was never shared.
+Inputs: `previous` (unless it starts at step 0), `group-NNN` (the stream, in the order of their names), `validation` and
+`tokenizer` (for measuring only).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from core.data.rows import Rows, Stream
+from core.model.checkpoint import ModelState, load_state
+from core.model.transformer import Transformer
+from core.stages.context import Metrics, StageContext, StageError
+from core.stages.identity import TrainingIdentity
+from core.training import snapshot
+from core.training.batches import PackedBatches, rows_per_step
+from core.training.distributed import World, current_world
+from core.training.loop import Job
+from core.training.optimizer import Optimizer
+from core.training.precision import build_model, fix_numerics
+from core.training.schedule import pretraining_rates
+from core.training.stage import train
+from core.training.stopping import StopRequest, stop_requests
+from core.training.validation import Validation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurements:
+    """When a segment is measured besides its end, and how."""
+
+    at: Callable[[int], bool]
+    by: Callable[[Transformer, Validation, World, StopRequest, int], dict[str, float]]
+    summary: tuple[str, ...] = ()  # measurements that become metrics of the stage
+
+
+def produce(context: StageContext[TrainingIdentity]) -> Metrics:
+    """Train one segment; returns the metrics of the stage."""
+    every, first = context.runtime.evaluate_steps, context.identity.first_step
+    at_cadence = Measurements(at=lambda step: step > first and step % every == 0, by=measure_validation)
+    return train_segment(context, at_cadence)
+
+
+def measure_validation(
+    model: Transformer, validation: Validation, world: World, stop: StopRequest, step: int
+) -> dict[str, float]:
+    """Validation bits per byte of the model as it is."""
+    return {"validation_bpb": validation.bits_per_byte(model, world, stop)}
+
+
+def train_segment(context: StageContext[TrainingIdentity], measurements: Measurements) -> Metrics:
+    """Train steps [first, end) with the identity's `use_rope` throughout."""
+    identity, world = context.identity, current_world()
+    fix_numerics()
+    model = build_model(identity.architecture, identity.precision, identity.use_rope, world.device)
+    optimizer = Optimizer(model, identity.optimization)
+    validation = Validation.of(
+        Rows.open(context.inputs["validation"]),
+        None,
+        context.inputs["tokenizer"],
+        tokens=context.runtime.validation_tokens,
+        batch_rows=context.runtime.micro_batch_rows,
+    )
+    with stop_requests() as stop:
+        job = Job(
+            first_step=identity.first_step,
+            end_step=identity.end_step,
+            begin=partial(begin, context, model, optimizer),
+            batches=open_stream(context),
+            rates=lambda step: pretraining_rates(identity.optimization, step, identity.steps),
+            gradient_clip=identity.optimization.gradient_clip,
+            state=partial(state_before, identity),
+            is_measured=measurements.at,
+            measure=partial(measurements.by, model, validation, world, stop),
+            summary=measurements.summary,
+        )
+        return train(context, job, model, optimizer, world, stop)
+
+
+def open_stream(context: StageContext[TrainingIdentity]) -> PackedBatches:
+    """The packed groups, in the order of their names, as one stream of rows of the architecture's length."""
+    identity = context.identity
+    groups = [context.inputs[role] for role in sorted(context.inputs) if role.startswith("group-")]
+    stream = Stream([Rows.open(group) for group in groups])
+    length = identity.architecture.sequence_length
+    if stream.row_tokens != length + 1:
+        raise StageError(f"the packed rows have {stream.row_tokens} tokens, the architecture trains on {length} + 1")
+    return PackedBatches(stream, rows_per_step(identity.batch_tokens, length))
+
+
+def begin(context: StageContext[TrainingIdentity], model: Transformer, optimizer: Optimizer) -> None:
+    """Put model and optimizer where the first step finds them: drawn from the seed, or as `previous` left them."""
+    identity = context.identity
+    if identity.first_step == 0:
+        model.initialize(identity.seed)
+        return
+    previous = context.inputs["previous"]
+    state = load_state(previous)
+    if state.step != identity.first_step:
+        raise StageError(f"{previous}: ends at step {state.step}, but this segment begins at {identity.first_step}")
+    if state.architecture != identity.architecture:
+        raise StageError(f"{previous}: holds another architecture than this segment trains")
+    snapshot.load_into(previous, model, optimizer)
+
+
+def state_before(identity: TrainingIdentity, step: int) -> ModelState:
+    """The state of the model before `step`."""
+    return ModelState(
+        phase="base",
+        step=step,
+        steps=identity.steps,
+        use_rope=identity.use_rope,
+        direction=identity.direction,
+        sequence_length=identity.architecture.sequence_length,
+        batch_tokens=identity.batch_tokens,
+        tokens_seen=step * identity.batch_tokens,
+        precision=identity.precision,
+        seed=identity.seed,
+        architecture=identity.architecture,
+        optimization=identity.optimization,
+    )
