@@ -41,7 +41,9 @@ def canonical(value: object, where: str = "identity") -> object:
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
-                raise NotCanonicalError(f"{where}: key {key!r} is a {type(key).__name__}; only strings sort canonically")
+                raise NotCanonicalError(
+                    f"{where}: key {key!r} is a {type(key).__name__}; only strings sort canonically"
+                )
         return {key: canonical(value[key], f"{where}.{key}") for key in sorted(value)}
     if isinstance(value, (list, tuple)):
         return [canonical(item, f"{where}[{index}]") for index, item in enumerate(value)]

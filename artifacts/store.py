@@ -1,0 +1,240 @@
+"""The store of artifacts: content-keyed, committed once, verified when read. A folder or an S3 bucket, one code path.
+
+    <store>/store.json                                the format of this store
+    <store>/<kind>/<name>-<key[:12]>/manifest.json    the commit: written last, by one conditional create
+                                     files/<attempt>/ what the manifest lists with size and sha256
+                                     progress/...     checkpoints of an unfinished stage
+                                     lease.json       who may make it now
+                                     damaged.json     a reader found it damaged; it will be made again
+
+Every error is a `StoreError` with one line for the user.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from artifacts.address import Address
+from artifacts.attempt import Attempt, manifest_path, marker_path
+from artifacts.errors import ArtifactDamaged, ArtifactMissing, Damage, StoreError, StoreUnavailable
+from artifacts.files import ArtifactFiles, FilesInPlace, FilesThroughCache
+from artifacts.folder import FolderStorage
+from artifacts.lease import Clock, HeldLease, Leases
+from artifacts.location import Location, cache_folder, store_location
+from artifacts.manifest import Manifest
+from artifacts.progress import Progress
+from artifacts.storage import Storage
+from artifacts.survey import Found, survey_of
+from artifacts.transfer import at_once
+
+__all__ = ["Attempt", "Found", "Store"]
+
+STORE_FORMAT = 1
+STORE_MARKER = "store.json"
+NO_VERSION = "0" * 32  # no object has it
+
+log = logging.getLogger("miniseries.artifacts")
+
+
+class Store:
+    """One store, opened; opening touches neither disk nor network."""
+
+    def __init__(self, location: Location, cache: Path, clock: Clock | None = None) -> None:
+        self.url = location.url
+        self._cache = cache / location.identifier
+        self._storage, self._files = _connect(location, self._cache)
+        self.leases = Leases(self._storage, clock)
+
+    @classmethod
+    def open(cls, url: str | None = None, cache: Path | None = None) -> Store:
+        """Open `url` (default: `MINISERIES_STORE`, or the user's data folder), reading through `cache`."""
+        return cls(store_location(url), cache_folder(cache))
+
+    def check_writable(self) -> None:
+        """Raise `StoreUnavailable` unless the store can be written and refuses a second creation of one object.
+
+        Finds out early what would otherwise cost hours: no connection, wrong bucket or credentials, read-only,
+        full, or a server that ignores conditional requests and so would let two runs commit.
+        """
+        self._storage.create(STORE_MARKER, _store_marker())
+        marker = self._storage.read(STORE_MARKER)
+        if (
+            marker is None
+            or self._storage.create(STORE_MARKER, _store_marker()) is not None
+            or self._storage.replace(STORE_MARKER, _store_marker(), NO_VERSION) is not None
+        ):
+            raise StoreUnavailable(
+                f"store {self.url} ignores conditional writes (If-None-Match, If-Match), so two runs could "
+                "overwrite each other; use a server that supports them"
+            )
+        self._check_format(marker.content)
+
+    def manifest(self, address: Address) -> Manifest | None:
+        """The artifact's manifest, None when it is not committed. Raises `ArtifactDamaged` when it cannot be read."""
+        found = self._storage.read(manifest_path(address))
+        if found is None:
+            return None
+        try:
+            manifest = Manifest.decode(found.content, "manifest.json")
+        except StoreError as error:
+            raise self._damaged(address, "", [Damage(address.folder, "manifest.json", str(error))]) from error
+        if not manifest.key.startswith(address.key):
+            wrong = Damage(address.folder, "manifest.json", f"it is of key {manifest.key}, not {address.key}")
+            raise self._damaged(address, "", [wrong])
+        return manifest
+
+    def whole_manifest(self, address: Address) -> Manifest | None:
+        """The manifest if the artifact is committed and whole at a glance; None when it must be made (again)."""
+        try:
+            manifest = self.manifest(address)
+        except ArtifactDamaged as error:
+            log.warning("%s", error)
+            return None
+        if manifest is None or self._is_marked(address, manifest):
+            return None
+        damages = self._files.glance(address.folder, manifest)
+        if damages:
+            log.warning("%s", self._damaged(address, manifest.attempt, damages))
+        return None if damages else manifest
+
+    def is_whole(self, address: Address) -> bool:
+        """Whether the artifact can stand for its stage: committed, not marked damaged, files there and unchanged."""
+        return self.whole_manifest(address) is not None
+
+    def fetch(self, address: Address) -> Path:
+        """Return a local folder with the artifact's verified files. Raises `ArtifactMissing`, `ArtifactDamaged`."""
+        manifest = self._existing(address)
+        damages = self._files.fetch(address.folder, manifest)
+        if damages:
+            raise self._damaged(address, manifest.attempt, damages)
+        return self._files.root(address.folder, manifest.attempt)
+
+    def verify(self, address: Address) -> list[Damage]:
+        """Hash every byte of the artifact in the store; mark it damaged, or clear the mark, by what is found."""
+        try:
+            manifest = self._existing(address)
+        except ArtifactDamaged as error:
+            return list(error.damages)
+        damages = self._files.audit(address.folder, manifest)
+        if damages:
+            self._damaged(address, manifest.attempt, damages)
+        else:
+            self._storage.delete([marker_path(address)])
+        return damages
+
+    def discard(self, address: Address, lease: HeldLease) -> None:
+        """Remove a damaged artifact, manifest first, so that it can be made again. Leaves a whole one alone."""
+        lease.confirm()
+        try:
+            manifest = self.manifest(address)
+        except ArtifactDamaged:
+            manifest = None
+        if manifest is not None and self.is_whole(address):
+            return
+        self._storage.delete([manifest_path(address)])
+        self._storage.delete([marker_path(address)])
+        if manifest is not None:
+            self._files.withdraw(address.folder, manifest.attempt)
+
+    @contextmanager
+    def attempt(self, address: Address, lease: HeldLease) -> Iterator[Attempt]:
+        """A place to make the artifact in; what is not committed at the end is removed."""
+        work = self._cache / "work" / address.folder / lease.attempt
+        attempt = Attempt(self._storage, self._files, address, lease, work)
+        attempt.begin()
+        try:
+            yield attempt
+        finally:
+            attempt.end()
+
+    def progress(self, address: Address, token: int) -> Progress:
+        """The checkpoints of an unfinished stage, for the holder of `token`."""
+        return Progress(self._storage, address, token, self._cache / "progress" / address.folder)
+
+    def survey(self) -> dict[str, Found]:
+        """What is there, by artifact folder, from one listing."""
+        return survey_of(entry.path for entry in self._storage.listing(""))
+
+    def addresses(self) -> list[Address]:
+        """Every committed artifact, by folder. The key is cut to 12 characters where the manifest is unreadable."""
+        folders = [folder for folder, found in self.survey().items() if found.committed]
+        found = at_once(self._full_address, [address for folder in folders if (address := Address.parse(folder))])
+        return [address for address in found if address is not None]
+
+    def holder_of(self, address: Address) -> str | None:
+        """Who is making the artifact now, as one phrase; None when nobody is."""
+        holder = self.leases.holder(address)
+        return None if holder is None else holder.description
+
+    def path_of(self, address: Address) -> str:
+        """Where the artifact's files are, as a path or URL; its folder while it is not committed."""
+        manifest = self.manifest(address)
+        if manifest is not None:
+            return self._files.location(address.folder, manifest.attempt)
+        local = self._storage.local(address.folder)
+        return f"{self.url}/{address.folder}" if local is None else str(local)
+
+    def _existing(self, address: Address) -> Manifest:
+        manifest = self.manifest(address)
+        if manifest is None:
+            raise ArtifactMissing(f"artifact {address} is not in store {self.url}; `miniseries run` makes it")
+        return manifest
+
+    def _full_address(self, address: Address) -> Address | None:
+        try:
+            manifest = self.manifest(address)
+        except ArtifactDamaged:
+            return address
+        return None if manifest is None else Address(address.kind, address.name, manifest.key)
+
+    def _is_marked(self, address: Address, manifest: Manifest) -> bool:
+        """Whether this very attempt was found damaged; a mark that outlived another attempt does not count."""
+        marker = self._storage.read(marker_path(address))
+        if marker is None:
+            return False
+        try:
+            return bool(json.loads(marker.content)["attempt"] == manifest.attempt)
+        except (ValueError, KeyError, TypeError):
+            return True
+
+    def _damaged(self, address: Address, attempt: str, damages: list[Damage]) -> ArtifactDamaged:
+        """Mark the artifact as damaged, as far as the store lets us, and return the error that says so."""
+        values = {"attempt": attempt, "damages": [str(damage) for damage in damages], "nonce": uuid.uuid4().hex}
+        content = json.dumps(values, indent=1).encode()
+        try:
+            if self._storage.create(marker_path(address), content) is None:
+                previous = self._storage.read(marker_path(address))
+                if previous is not None:
+                    self._storage.replace(marker_path(address), content, previous.version)
+        except StoreUnavailable as error:
+            log.warning("%s is damaged and could not be marked so: %s", address, error)
+        return ArtifactDamaged.of(address.folder, tuple(damages))
+
+    def _check_format(self, content: bytes) -> None:
+        try:
+            found = json.loads(content)["format"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{self.url}/{STORE_MARKER} is not a store's marker; is this the right place?") from error
+        if found != STORE_FORMAT:
+            raise StoreError(
+                f"store {self.url} has format {found}, this version reads {STORE_FORMAT}; update miniseries"
+            )
+
+
+def _connect(location: Location, cache: Path) -> tuple[Storage, ArtifactFiles]:
+    if location.folder is not None:
+        folder = FolderStorage(location.folder, location.url)
+        return folder, FilesInPlace(folder, cache)
+    from artifacts.bucket import BucketStorage  # here, because importing s3fs takes a second that folders need not pay
+
+    bucket = BucketStorage(location.bucket, location.prefix, location.url)
+    return bucket, FilesThroughCache(bucket, cache)
+
+
+def _store_marker() -> bytes:
+    return json.dumps({"format": STORE_FORMAT, "nonce": uuid.uuid4().hex}).encode()

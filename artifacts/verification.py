@@ -1,0 +1,85 @@
+"""Files that were hashed need no second hashing until they change.
+
+A file's stamp is (size, modification time, status-change time, inode). It is remembered with the sha256 it had
+if it was older than any time stamp's resolution when hashing began; a younger file could change once more
+under the same stamp. Writing one byte in place changes the stamp; decay on the disk does not, which is why
+`Store.verify` ignores what is remembered here.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+from artifacts.errors import Damage
+from artifacts.manifest import FileRecord
+from artifacts.transfer import at_once, difference
+
+RESOLUTION_SECONDS = 2.0  # the coarsest time stamps in use (FAT)
+
+Stamps = dict[str, list[object]]  # path -> [size, mtime_ns, ctime_ns, inode, sha256]
+
+log = logging.getLogger("miniseries.artifacts")
+
+
+class VerifiedFiles:
+    """The memory of one artifact's files, in one small JSON file of the cache."""
+
+    def __init__(self, memory: Path) -> None:
+        self._memory = memory
+
+    def check(self, artifact: str, root: Path, files: Sequence[FileRecord], *, afresh: bool) -> list[Damage]:
+        """Return the files below `root` that are not what their records say; `afresh` hashes all of them again."""
+        known = {} if afresh else self._recall()
+        began = time.time()
+
+        def problem_of(file: FileRecord) -> str:
+            path = root / file.path
+            return "" if known.get(file.path) == _entry(path, file) else difference(file, path)
+
+        problems = at_once(problem_of, files)
+        sound = [file for file, problem in zip(files, problems, strict=True) if not problem]
+        self._remember(root, sound, known, began)
+        return [Damage(artifact, file.path, problem) for file, problem in zip(files, problems, strict=True) if problem]
+
+    def _recall(self) -> Stamps:
+        """What was remembered; nothing when the memory is absent or garbled, which costs one hashing."""
+        try:
+            values = json.loads(self._memory.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return values if isinstance(values, dict) else {}
+
+    def _remember(self, root: Path, sound: Sequence[FileRecord], known: Stamps, began: float) -> None:
+        entries: Stamps = {}
+        for file in sound:
+            entry = _entry(root / file.path, file)
+            settled = entry is not None and max(_nanoseconds(entry)) / 1e9 < began - RESOLUTION_SECONDS
+            if entry is not None and (settled or known.get(file.path) == entry):
+                entries[file.path] = entry
+        if entries == known:
+            return
+        part = self._memory.with_name(f"{self._memory.name}.{uuid.uuid4().hex}")
+        try:
+            self._memory.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(json.dumps(entries), encoding="utf-8")
+            part.replace(self._memory)
+        except OSError as error:
+            log.warning("cache %s cannot be written (%s): files are hashed again at every use", part, error.strerror)
+
+
+def _entry(path: Path, file: FileRecord) -> list[object] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, file.sha256]
+
+
+def _nanoseconds(entry: list[object]) -> list[int]:
+    return [stamp for stamp in entry[1:3] if isinstance(stamp, int)]
