@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from core.planning.stage import NOTHING, Stage
+from core.planning.stage import Stage
 from core.recipes.recipe import Recipe
 from core.stages.identity import CorpusIdentity, PackIdentity, TokenizerIdentity, TrainingIdentity
 from core.stages.kind import StageKind
@@ -75,7 +75,7 @@ def trunk_segments(recipe: Recipe) -> list[Stage]:
     for first_step, end_step in zip((0, *recipe.cuts), recipe.cuts, strict=False):
         if end_step > stop:
             break
-        previous = {"previous": segments[-1]} if segments else NOTHING
+        previous = {"previous": segments[-1]} if segments else {}
         segments.append(
             Stage(
                 StageKind.PRETRAIN,

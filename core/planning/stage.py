@@ -8,16 +8,13 @@ and do not enter the key.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
 
 from artifacts.address import Address
 from artifacts.encoding import digest
 from core.stages.identity import Identity
 from core.stages.kind import DEFINITIONS, Definition, StageKind
-
-NOTHING: Mapping[str, Stage] = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +24,8 @@ class Stage:
     kind: StageKind
     name: str  # readable part of its folder; the same for every tag that shares the stage
     identity: Identity
-    inputs: Mapping[str, Stage] = NOTHING
-    observed: Mapping[str, Stage] = NOTHING
+    inputs: Mapping[str, Stage] = field(default_factory=dict)
+    observed: Mapping[str, Stage] = field(default_factory=dict)
 
     @property
     def definition(self) -> Definition:

@@ -1,0 +1,51 @@
+"""prefect.yaml: Prefect accepts unknown keys and parameters silently, so they are checked here."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+import yaml
+
+from core.recipes.table import recipes
+from flows.deployments import prefect_yaml
+
+ROOT = Path(__file__).parents[2]
+DEPLOYMENT_KEYS = {"name", "entrypoint", "tags", "description", "parameters", "work_pool"}
+
+
+@pytest.fixture(scope="module")
+def document() -> dict:
+    return yaml.safe_load((ROOT / "prefect.yaml").read_text())
+
+
+def test_the_committed_file_is_what_the_recipe_table_generates() -> None:
+    assert (ROOT / "prefect.yaml").read_text() == prefect_yaml(), "run `make prefect.yaml` and commit the result"
+
+
+def test_there_is_one_deployment_for_every_tag_named_with_dashes(document: dict) -> None:
+    assert [entry["name"] for entry in document["deployments"]] == [tag.replace("_", "-") for tag in recipes()]
+
+
+def test_every_deployment_has_only_keys_that_prefect_reads_and_a_known_pool(document: dict) -> None:
+    for entry in document["deployments"]:
+        assert set(entry) == DEPLOYMENT_KEYS
+        assert entry["work_pool"]["name"] in ("cpu", "h100")
+
+
+def test_the_entrypoint_is_the_pipeline_flow_and_takes_the_parameters(document: dict) -> None:
+    from flows.pipeline import pipeline
+
+    for entry in document["deployments"]:
+        assert entry["entrypoint"] == "flows/pipeline.py:pipeline"
+        inspect.signature(pipeline.fn).bind(**entry["parameters"])
+        assert entry["parameters"]["tag"] in recipes()
+    assert pipeline.name == "pipeline"
+
+
+def test_the_server_of_the_pinned_versions_can_be_imported() -> None:
+    """prefect 3.8.8 with fastapi 0.165 dies at import; a constraints file that brings that back must fail here."""
+    import prefect.server.api.server as server
+
+    assert callable(server.create_app)

@@ -1,0 +1,83 @@
+"""The real command line with one more family in its table: `micro`, whose stages take a second or two each.
+
+    python micro_miniseries.py run micro_drope_50        the command line
+    python micro_miniseries.py make micro pretrain       every stage up to the last of a kind, without Prefect
+
+`endless` has a trunk long enough to be killed in the middle of.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from dataclasses import replace
+
+from core.planning.catalogue import stages_of
+from core.planning.stage import in_order
+from core.planning.title import title
+from core.recipes.recipe import Evaluation, Finetuning, MixtureTask, Recipe
+from core.recipes.table import recipes
+from core.stages.kind import StageKind
+from flows.command_line import guarded, main
+from flows.stopping import stop_once
+from tasks.display import LineDisplay
+from tasks.launch import Launcher
+from tasks.perform import perform
+from tasks.settings import settings_from_environment
+
+TORCHRUN = (StageKind.PRETRAIN, StageKind.RECALIBRATE, StageKind.SFT, StageKind.LONG_SFT)
+
+
+def shrunk(recipe: Recipe, trunk: str, steps: int) -> Recipe:
+    """A recipe of the tiny family with a smaller model, a smaller vocabulary and fewer steps."""
+
+    def fewer(finetuning: Finetuning) -> Finetuning:
+        return replace(
+            finetuning,
+            training=(MixtureTask(name="simple-spelling", rows=40), MixtureTask(name="spelling-bee", rows=20)),
+            validation=(MixtureTask(name="simple-spelling", rows=8), MixtureTask(name="spelling-bee", rows=4)),
+            batch_tokens=2048,
+        )
+
+    architecture = replace(
+        recipe.architecture, width=64, heads=1, key_value_heads=1, mlp_width=128, vocabulary_size=512, sequence_length=64
+    )
+    return replace(
+        recipe,
+        tag=recipe.tag.replace("tiny", trunk),
+        trunk=trunk,
+        architecture=architecture,
+        tokenizer=replace(recipe.tokenizer, vocabulary_size=512, max_characters=400_000),
+        pretraining=replace(recipe.pretraining, steps=steps, batch_tokens=512),
+        finetuning=fewer(recipe.finetuning) if recipe.finetuning else None,
+        long_finetuning=fewer(recipe.long_finetuning) if recipe.long_finetuning else None,
+        evaluation=Evaluation(validation_tokens=2048, samples=2, sample_tokens=16),
+    )
+
+
+def register() -> None:
+    """Add the micro families to the table of this process."""
+    tiny = [recipe for tag, recipe in recipes().items() if tag.startswith("tiny") and recipe.finetuning]
+    for trunk, steps in (("micro", 16), ("endless", 2000)):
+        recipes().update({small.tag: small for small in (shrunk(recipe, trunk, steps) for recipe in tiny)})
+
+
+def make(tag: str, kind: str) -> None:
+    """Make every stage that the stages of `kind` need, and them; print their states by folder as JSON."""
+    stages = in_order([stage for stage in stages_of(tag).values() if stage.kind.value == kind])
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    display, states = LineDisplay(logging.getLogger("micro")), {}
+    with stop_once():
+        for stage in stages:
+            launcher = Launcher.TORCHRUN if stage.kind in TORCHRUN else Launcher.PROCESS
+            done = perform(stage, settings_from_environment(), launcher, title(stage), display)
+            states[stage.address.folder] = done.state
+    print(json.dumps(states))
+
+
+if __name__ == "__main__":
+    register()
+    if sys.argv[1] == "make":
+        sys.exit(guarded(lambda: make(*sys.argv[2:])))
+    main()
