@@ -109,7 +109,7 @@ def _make(
     store: Store, stage: Stage, settings: RunSettings, launcher: Launcher, lease: HeldLease, display: Display
 ) -> Manifest:
     inputs = {role: store.fetch(needed.address) for role, needed in stage.needs.items()}
-    store.clear_damage(stage.address, lease)
+    store.discard(stage.address, lease)
     with store.attempt(stage.address, lease) as attempt:
         specification = _specification(stage, settings, inputs, attempt, lease)
         provenance = capture()

@@ -11,20 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
+from artifacts.progress import SavedCheckpoint
 from core.stages.report import Reporter
 from core.stages.runtime import Runtime
 
 Metrics = Mapping[str, object]  # JSON values: what a person wants to know about the artifact
 
 IdentityT = TypeVar("IdentityT")
-
-
-@dataclass(frozen=True)
-class SavedCheckpoint:
-    """A checkpoint of an unfinished stage, verified and on local disk."""
-
-    step: int
-    path: Path
 
 
 class Checkpoints(Protocol):
