@@ -1,0 +1,74 @@
+"""The model under evaluation: weights, state and tokenizer together, on the best device at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from core.data.rows import Rows
+from core.data.tokenizer import Tokenizer
+from core.evaluation.bits_per_byte import tally_rows
+from core.evaluation.measurement import Measurement
+from core.evaluation.samples import Sample
+from core.inference.generate import Sampling, generate
+from core.model.checkpoint import ModelState, load_model, load_state
+from core.model.transformer import Transformer
+from core.stages.context import StageError
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A trained model with all that is needed to read and write text with it."""
+
+    model: Transformer
+    state: ModelState
+    tokenizer: Tokenizer
+
+    @classmethod
+    def load(cls, model_folder: Path, tokenizer_folder: Path) -> Subject:
+        """Load to the GPU, in bfloat16 unless it was trained in float32, or to the CPU in float32.
+
+        Raises `StageError` when model and tokenizer have different vocabularies.
+        """
+        state, tokenizer = load_state(model_folder), Tokenizer.load(tokenizer_folder)
+        if state.architecture.vocabulary_size != tokenizer.vocabulary_size:
+            raise StageError(
+                f"the model reads {state.architecture.vocabulary_size:,} tokens, the tokenizer has "
+                f"{tokenizer.vocabulary_size:,}; evaluate it with the tokenizer that it was trained with"
+            )
+        on_gpu = torch.cuda.is_available()
+        dtype = torch.bfloat16 if on_gpu and state.precision != "fp32" else torch.float32
+        return cls(load_model(model_folder, "cuda" if on_gpu else "cpu", dtype), state, tokenizer)
+
+    def bits_per_byte(self, rows: Rows, masks: Rows | None, tokens: int) -> Measurement:
+        """Bits per byte of the first rows that hold `tokens` targets (at least one row); with masks, of those marked 1.
+
+        Raises `StageError` when there is no byte to predict.
+        """
+        count = min(rows.count, max(1, tokens // (rows.row_tokens - 1)))
+        mask = None if masks is None else masks[:count]
+        tally = tally_rows(self.model, rows[:count], self.tokenizer.token_bytes, mask=mask)
+        if not tally.bytes:
+            raise StageError("the validation rows hold no byte to predict; give validation more rows")
+        return Measurement(
+            value=tally.bits_per_byte, unit="bits per byte", sample_size=tally.bytes, sample_unit="bytes"
+        )
+
+    def answer(self, prompt: Sequence[int], sampling: Sampling, stop_tokens: Collection[int]) -> str:
+        """What the model writes after `prompt`, special tokens by name; less than asked where its context ends."""
+        context = self.state.sequence_length
+        within = replace(sampling, max_tokens=min(sampling.max_tokens, context - len(prompt)))
+        ids = generate(self.model, [prompt], within, stop_tokens=stop_tokens, context_tokens=context)
+        return self.tokenizer.decode(ids[0])
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a suite found out about a subject."""
+
+    results: dict[str, Measurement]
+    samples: tuple[Sample, ...]
+    how_sampled: str
