@@ -110,7 +110,7 @@ class FolderStorage:
             flush(staged)
             _enter(target, lambda: os.replace(staged, target))
 
-    def download(self, path: str, target: Path) -> bool:
+    def download(self, path: str, target: Path, size: int) -> bool:
         """Copy the object's file."""
         with one_line_errors(self._root / path):
             try:

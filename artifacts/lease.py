@@ -26,7 +26,7 @@ from typing import Protocol
 from artifacts.address import Address
 from artifacts.errors import LeaseLost, StoreUnavailable
 from artifacts.lease_record import Holder, LeaseRecord, ProcessRecord, lease_path, read_record
-from artifacts.process import identify, this_machine
+from artifacts.process import Machine, identify, this_machine
 from artifacts.storage import Storage
 
 BEATS_PER_TTL = 4
@@ -59,9 +59,10 @@ class SystemClock:
 class Leases:
     """Acquires leases in one store. Keep the object while waiting: it remembers how long it saw a lease unchanged."""
 
-    def __init__(self, storage: Storage, clock: Clock | None = None) -> None:
+    def __init__(self, storage: Storage, clock: Clock | None = None, machine: Machine | None = None) -> None:
         self._storage = storage
         self._clock = clock or SystemClock()
+        self._machine = machine or this_machine()
         self._unchanged_since: dict[str, tuple[str, float]] = {}  # folder -> version, when first seen
 
     def acquire(self, address: Address, purpose: str, ttl: float) -> HeldLease | Holder:
@@ -87,7 +88,7 @@ class Leases:
         found = read_record(self._storage, address)
         if found is None or found[0].released or self._clock.wall() >= found[0].expires_at:
             return None
-        if found[0].is_on_this_machine and found[0].is_abandoned:
+        if found[0].machine.same_as(self._machine) and found[0].is_abandoned:
             return None
         return Holder.of(found[0])
 
@@ -95,7 +96,7 @@ class Leases:
         if record.released:
             return True
         expired = self._clock.wall() >= record.expires_at
-        if record.is_on_this_machine:
+        if record.machine.same_as(self._machine):
             return expired or record.is_abandoned
         unchanged = self._seen_unchanged(address, version)
         return unchanged >= record.ttl and (expired or unchanged >= 2 * record.ttl)
@@ -110,13 +111,13 @@ class Leases:
         return now - since
 
     def _claim(self, token: int, purpose: str, ttl: float) -> LeaseRecord:
-        machine, me, now = this_machine(), identify(os.getpid()), self._clock.wall()
+        me, now = identify(os.getpid()), self._clock.wall()
         return LeaseRecord(
             token=token,
             attempt=f"{token:04d}-{uuid.uuid4().hex[:8]}",
             purpose=purpose,
-            host=machine.host,
-            boot=machine.boot,
+            host=self._machine.host,
+            boot=self._machine.boot,
             holder=ProcessRecord(pid=me.pid, started=me.started),
             since=now,
             expires_at=now + ttl,

@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 from artifacts.address import Address
 from artifacts.errors import StoreError
 from artifacts.manifest import FORMAT, STRICT, read_sealed, seal
-from artifacts.process import Machine, Process, provably_dead, this_machine
+from artifacts.process import Machine, Process, provably_dead
 from artifacts.storage import Storage
 
 
@@ -58,9 +58,9 @@ class LeaseRecord(BaseModel):
         return seal(self.model_dump(mode="json"))
 
     @property
-    def is_on_this_machine(self) -> bool:
-        """Whether the holder's process ids can be looked up here."""
-        return this_machine().same_as(Machine(self.host, self.boot))
+    def machine(self) -> Machine:
+        """Where its process ids mean something."""
+        return Machine(self.host, self.boot)
 
     @property
     def is_abandoned(self) -> bool:

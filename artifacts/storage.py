@@ -58,8 +58,8 @@ class Storage(Protocol):
     def upload(self, source: Path, path: str) -> None:
         """Write a file of any size, unconditionally; on return it is durable."""
 
-    def download(self, path: str, target: Path) -> bool:
-        """Copy an object into the file `target`; False when there is none."""
+    def download(self, path: str, target: Path, size: int) -> bool:
+        """Copy an object of about `size` bytes into the file `target`; False when there is none."""
 
     def local(self, path: str) -> Path | None:
         """Return where `path` is on this machine's file system, None when it is not."""

@@ -33,14 +33,19 @@ class Mover(Protocol):
     def upload(self, source: Path, path: str) -> None:
         """Write a file to the store."""
 
-    def download(self, path: str, target: Path) -> bool:
-        """Copy from the store; False when it has no such object."""
+    def download(self, path: str, target: Path, size: int) -> bool:
+        """Copy about `size` bytes from the store; False when it has no such object."""
 
 
 def at_once(act: Callable[[ItemT], ResultT], items: Iterable[ItemT], workers: int = CONCURRENT_FILES) -> list[ResultT]:
-    """Apply `act` to all items, several at a time; results in order. The first failure is raised after all ended."""
+    """Apply `act` to all items, several at a time; results in order. After a failure nothing more is begun."""
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="miniseries-files") as pool:
-        return list(pool.map(act, items))
+        futures = [pool.submit(act, item) for item in items]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def sha256_of(path: Path) -> str:
@@ -62,7 +67,12 @@ def record_files(root: Path) -> tuple[FileRecord, ...]:
 
 def upload_files(mover: Mover, root: Path, files: Sequence[FileRecord], prefix: str) -> None:
     """Write `files` of the folder `root` below `prefix`."""
-    at_once(lambda file: mover.upload(root / file.path, f"{prefix}/{file.path}"), files)
+
+    def upload(file: FileRecord) -> None:
+        with one_line_errors(root / file.path):
+            mover.upload(root / file.path, f"{prefix}/{file.path}")
+
+    at_once(upload, files)
 
 
 def download_files(
@@ -89,7 +99,7 @@ def _download(
     with one_line_errors(landing):
         try:
             for _ in range(DOWNLOAD_TRIES):
-                if not mover.download(f"{prefix}/{file.path}", landing):
+                if not mover.download(f"{prefix}/{file.path}", landing, file.bytes):
                     return Damage(artifact, file.path, "the file is missing")
                 problem = difference(file, landing)
                 if not problem:
