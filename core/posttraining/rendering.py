@@ -34,6 +34,9 @@ class Rendered:
     mask: tuple[int, ...]  # 1: supervised as a target
     cut: int
 
+    def __len__(self) -> int:
+        return len(self.tokens)
+
     @property
     def supervised(self) -> int:
         """How many tokens are supervised."""
