@@ -26,7 +26,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Tag = Annotated[str, typer.Argument(help="A tag, e.g. tiny_drope_50_long or d20-40tpp; `miniseries recipes` lists them.")]
+Tag = Annotated[
+    str, typer.Argument(help="A tag, e.g. tiny_drope_50_long or d20-40tpp; `miniseries recipes` lists them.")
+]
 Tags = Annotated[list[str] | None, typer.Argument(help="Tags; none with --all.")]
 All = Annotated[bool, typer.Option("--all", help="The 20 models of the miniseries.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

@@ -41,7 +41,9 @@ def description(recipe: Recipe) -> str:
     drop = recipe.pretraining.rope_drop
     rope = "RoPE throughout" if drop is None else f"RoPE dropped at {drop:.0%}"
     long = f", fine-tuned at {recipe.long_finetuning.sequence_length:,} tokens too" if recipe.long_finetuning else ""
-    return f"{recipe.architecture.total_parameters / 1e6:,.1f}M parameters, {cost.tokens / 1e6:,.1f}M tokens, {rope}{long}"
+    return (
+        f"{recipe.architecture.total_parameters / 1e6:,.1f}M parameters, {cost.tokens / 1e6:,.1f}M tokens, {rope}{long}"
+    )
 
 
 def prefect_yaml() -> str:

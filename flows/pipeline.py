@@ -1,24 +1,29 @@
 """The flow a person deploys and runs: one tag in, its published model out.
 
-Every stage is one task run, named for people. Stages that nothing missing needs are skipped even when
-their own artifact was collected as garbage: the plan is read backwards from what is asked for.
+Every stage is one task run, named for people; what the store has shows as Cached. A stage whose artifact was
+collected as garbage is skipped while everything made from it exists: the plan is read backwards.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from prefect import flow
-from prefect.states import State
+from prefect.client.schemas.objects import State
 
+from artifacts.store import Found
 from core.planning.catalogue import stages_of
 from core.planning.progress import required
-from core.planning.title import title
+from core.planning.title import unique_title
 from core.recipes.table import find_recipe, recipes
 from tasks.settings import settings_from_environment
 from tasks.table import TASKS
 
-Tag = Literal[tuple(recipes())]  # type: ignore[valid-type]  # the run form shows a drop-down of the tags
+if TYPE_CHECKING:
+    Tag = str
+else:
+    Tag = Literal[tuple(recipes())]  # so that the run form shows a drop-down of the tags
+
 
 @flow(name="pipeline", flow_run_name="{tag}", persist_result=False, validate_parameters=False)
 def pipeline(tag: Tag) -> dict[str, dict[str, Any]]:
@@ -30,11 +35,12 @@ def pipeline(tag: Tag) -> dict[str, dict[str, Any]]:
     store = settings_from_environment().open_store()
     store.check_writable()
     stages = stages_of(tag)
-    needed = required(list(stages.values()), store.survey())
+    survey = store.survey()
+    needed = required(stages.values(), survey)
     done: dict[str, dict[str, Any]] = {}
     for stage in stages.values():
-        if stage.key in needed:
-            done[stage.key] = _result(TASKS[stage.kind](tag, stage.key, title(stage), return_state=True))
+        if stage.key in needed or survey.get(stage.address.folder, Found()).committed:
+            done[stage.key] = _result(TASKS[stage.kind](tag, stage.key, unique_title(stage), return_state=True))
     return done
 
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from core.stages import report
 
 LINE_SECONDS = 10.0
+MARKS = {"cached": "[cyan]=[/]", "reused": "[cyan]=[/]", "made": "[green]+[/]"}
 
 
 class Display(Protocol):
@@ -57,7 +59,7 @@ class LineDisplay:
             self._logger.info("%s: %s  %s", self._title, share, progress.text)
 
     def say(self, line: str) -> None:
-        self._logger.info("%s", line)
+        self._logger.info("  %s", line)
 
     def end(self, title: str, state: str, seconds: float, summary: str) -> None:
         self._logger.info("%s: %s in %.1f s  %s", title, state, seconds, summary)
@@ -65,8 +67,6 @@ class LineDisplay:
 
 class BarDisplay:
     """A live bar for the running stage, and a line that stays for each that ended."""
-
-    MARKS = {"cached": "[cyan]=[/]", "reused": "[cyan]=[/]", "made": "[green]+[/]"}
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -84,25 +84,47 @@ class BarDisplay:
 
     def begin(self, title: str) -> None:
         self._bars.start()
-        self._bar = self._bars.add_task(title, total=None, share="", text="")
+        self._bar = self._bars.add_task(escape(title), total=None, share="", text="")
 
     def advance(self, progress: report.Progress) -> None:
         if self._bar is not None:
             share = f"{progress.done:,.0f}/{progress.total:,.0f} {progress.unit}"
-            self._bars.update(
-                self._bar, completed=progress.done, total=progress.total, share=share, text=progress.text
-            )
+            self._bars.update(self._bar, completed=progress.done, total=progress.total, share=share, text=progress.text)
 
     def say(self, line: str) -> None:
-        self._console.print(f"    {line}", style="yellow", highlight=False, markup=False)
+        self._console.print(f"    {line}", style="dim", highlight=False, markup=False)
 
     def end(self, title: str, state: str, seconds: float, summary: str) -> None:
         if self._bar is not None:
             self._bars.remove_task(self._bar)
             self._bars.stop()
             self._bar = None
-        mark = self.MARKS.get(state, "[red]x[/]")
-        self._console.print(f"  {mark} {title}  [dim]{state} {seconds:.1f} s  {summary}[/]", highlight=False)
+        mark = MARKS.get(state, "[red]x[/]")
+        text = f"{escape(title)}  [dim]{state} {seconds:.1f} s  {escape(summary)}[/]"
+        self._console.print(f"  {mark} {text}", highlight=False)
+
+
+class BothDisplays:
+    """Tells two displays the same: the terminal, and the log that the Prefect UI shows."""
+
+    def __init__(self, first: Display, second: Display) -> None:
+        self._displays = (first, second)
+
+    def begin(self, title: str) -> None:
+        for display in self._displays:
+            display.begin(title)
+
+    def advance(self, progress: report.Progress) -> None:
+        for display in self._displays:
+            display.advance(progress)
+
+    def say(self, line: str) -> None:
+        for display in self._displays:
+            display.say(line)
+
+    def end(self, title: str, state: str, seconds: float, summary: str) -> None:
+        for display in self._displays:
+            display.end(title, state, seconds, summary)
 
 
 _current: list[Display] = []
@@ -118,6 +140,7 @@ def shown_on(display: Display) -> Iterator[None]:
         _current.pop()
 
 
-def current_display(logger: logging.Logger) -> Display:
-    """The display in use; without one, lines to `logger`."""
-    return _current[-1] if _current else LineDisplay(logger)
+def display_with(logger: logging.Logger) -> Display:
+    """The display in use together with lines to `logger`; without one, the lines alone."""
+    lines = LineDisplay(logger)
+    return BothDisplays(_current[-1], lines) if _current else lines

@@ -25,7 +25,7 @@ from artifacts.manifest import Manifest
 from artifacts.provenance import capture
 from artifacts.store import Attempt, Store
 from core.planning.stage import Stage
-from core.stages.report import parse_progress
+from core.stages.report import Progress, parse
 from core.stages.specification import Outcome, Specification, read_outcomes
 from tasks.display import Display
 from tasks.launch import Launcher, command
@@ -42,7 +42,7 @@ class StageFailed(Exception):
 
 
 class StageInterrupted(StageFailed):
-    """A stage was stopped or its process died; what it had checkpointed is kept and the next run continues from there."""
+    """A stage was stopped or its process died; the next run continues from what it had checkpointed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,14 +162,19 @@ def _run_child(
     tail: deque[str] = deque(maxlen=TAIL_LINES)
 
     def line(text: str) -> None:
-        if (progress := parse_progress(text)) is not None:
-            display.advance(progress)
-        elif text.strip():
+        told = parse(text)
+        if isinstance(told, Progress):
+            display.advance(told)
+        elif told is not None:
+            display.say(told)
+        if text.strip() and not isinstance(told, Progress):
             tail.append(text)
 
     def watch() -> None:
         if lease.lost.is_set():
-            raise LeaseLost(f"{stage.address}: another run took this stage over; its child was stopped, nothing was committed")
+            raise LeaseLost(
+                f"{stage.address}: another run took this stage over; its child was stopped, nothing was committed"
+            )
 
     with tempfile.TemporaryDirectory(prefix="miniseries-") as folder:
         path = Path(folder) / "specification.json"
@@ -205,4 +210,3 @@ def _log_path(stage: Stage, lease: HeldLease) -> Path:
     folder = Path(platformdirs.user_log_dir("miniseries")) / stage.kind.value
     folder.mkdir(parents=True, exist_ok=True)
     return folder / f"{stage.name}-{stage.key[:12]}-{socket.gethostname()}-{lease.attempt}.log"
-

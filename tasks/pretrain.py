@@ -12,7 +12,8 @@ from tasks.stage_task import stage_task
 
 def summary(metrics: Mapping[str, object]) -> str:
     """What a person wants to read beside the finished stage."""
-    return f"loss {decimal(metrics, 'final_loss')}, {decimal(metrics, 'validation_bpb')} bits per byte, {number(metrics, 'tokens_per_second')} tokens/s"
+    quality = f"loss {decimal(metrics, 'final_loss')}, {decimal(metrics, 'validation_bpb')} bits per byte"
+    return f"{quality}, {number(metrics, 'tokens_per_second')} tokens/s"
 
 
 pretrain = stage_task(StageKind.PRETRAIN, launcher=Launcher.TORCHRUN, retries=2, summary=summary)

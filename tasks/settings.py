@@ -73,5 +73,7 @@ def _number(name: str, default: float) -> float:
     except ValueError:
         value = -1.0
     if value < 0:
-        raise SettingsError(f"{name}={text!r} is not a number of at least 0; correct it or unset it (default {default:g})")
+        raise SettingsError(
+            f"{name}={text!r} is not a number of at least 0; correct it or unset it (default {default:g})"
+        )
     return value

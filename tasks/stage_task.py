@@ -13,13 +13,13 @@ from typing import Any
 
 from prefect import Task, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import TaskRun
+from prefect.client.schemas.objects import State, TaskRun
 from prefect.exceptions import MissingContextError
-from prefect.states import Completed, State
+from prefect.states import Completed
 
 from core.planning.catalogue import stages_of
 from core.stages.kind import StageKind
-from tasks.display import current_display
+from tasks.display import display_with
 from tasks.launch import Launcher
 from tasks.perform import Performed, StageInterrupted, perform
 from tasks.settings import settings_from_environment
@@ -43,7 +43,7 @@ def stage_task(kind: StageKind, *, launcher: Launcher, retries: int, summary: Su
     )
     def perform_stage(tag: str, key: str, title: str) -> State[dict[str, object]] | dict[str, object]:
         stage = stages_of(tag)[key]
-        display = current_display(_logger())
+        display = display_with(_logger())
         done = perform(stage, settings_from_environment(), launcher, title, display)
         reference = _reference(done, summary)
         if done.state == "made":

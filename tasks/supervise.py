@@ -1,4 +1,4 @@
-"""One child process and all it starts, watched from start to end: its output read, its death noticed, its life ended with ours.
+"""One child process and all it starts, from start to end: output read, death noticed, life ended with ours.
 
 The rules were learned by breaking them (facts on Prefect, 3.5):
 - output goes to a file that is tailed, never to a pipe: a dead reader must not stop or kill the training;
@@ -71,7 +71,7 @@ def _ended(child: subprocess.Popen[bytes]) -> bool:
 
 
 class _Family:
-    """The child and every descendant seen so far; psutil knows them by start time, so a reused id is not one of them."""
+    """The child and every descendant seen so far, known by start time: a reused process id is not one of them."""
 
     def __init__(self, leader: int) -> None:
         self._leader = psutil.Process(leader)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
-
-from prefect import Task
 
 from core.stages.kind import StageKind
 from tasks.corpus import corpus
@@ -20,7 +19,7 @@ from tasks.recalibrate import recalibrate
 from tasks.sft import sft
 from tasks.tokenizer import tokenizer
 
-TASKS: dict[StageKind, Task[..., Any]] = {
+TASKS: dict[StageKind, Callable[..., Any]] = {
     StageKind.CORPUS: corpus,
     StageKind.TOKENIZER: tokenizer,
     StageKind.PACK: pack,

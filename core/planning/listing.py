@@ -1,8 +1,9 @@
 """The JSON shapes that the command line prints: a contract with whoever scripts against it.
 
-    recipes -> [{tag, params_total, params_scaling, steps, batch_tokens, tokens, warmdown_start, cuts, rope_drop, long, direction}]
-    plan    -> {stages: [{key, kind, name, tags, inputs, state, tokens, flops, gpu_hours, cost}], totals: {...}}
-    status  -> [{tag, stages: [{key, kind, name, state, path}]}]
+recipes -> [{tag, params_total, params_scaling, steps, batch_tokens, tokens, warmdown_start, cuts,
+                 rope_drop, long, direction}]
+plan    -> {stages: [{key, kind, name, tags, inputs, state, tokens, flops, gpu_hours, cost}], totals: {...}}
+status  -> [{tag, stages: [{key, kind, name, state, path}]}]
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ def plan_listing(plan: Plan) -> dict[str, object]:
     }
 
 
-def status_listing(plans: Iterable[tuple[str, Plan]], path: Callable[[PlannedStage], str | None]) -> list[dict[str, object]]:
+def status_listing(
+    plans: Iterable[tuple[str, Plan]], path: Callable[[PlannedStage], str | None]
+) -> list[dict[str, object]]:
     """What exists of each tag, and where the files of its artifacts are."""
     return [
         {

@@ -48,9 +48,7 @@ def required(stages: Iterable[Stage], survey: Survey) -> set[str]:
     return missing
 
 
-def progress_of(
-    stages: Iterable[Stage], survey: Survey, holder: Callable[[Stage], str | None]
-) -> dict[str, Progress]:
+def progress_of(stages: Iterable[Stage], survey: Survey, holder: Callable[[Stage], str | None]) -> dict[str, Progress]:
     """The state of every stage by key; `stages` in order, needs first.
 
     `holder` says who holds a stage's lease now (None: nobody); it is asked only about unfinished stages

@@ -23,8 +23,13 @@ VERBS = {
 
 
 def title(stage: Stage) -> str:
-    """`pretrain tiny steps 0-75 [3fa2c1b4]`: verb, subject, and eight digits of the key."""
-    return f"{VERBS[stage.kind]} {_subject(stage)} [{stage.key[:8]}]"
+    """`pretrain tiny steps 0-75`: verb and subject."""
+    return f"{VERBS[stage.kind]} {_subject(stage)}"
+
+
+def unique_title(stage: Stage) -> str:
+    """`pretrain tiny steps 0-75 [3fa2c1b4]`: the title and eight digits of the key."""
+    return f"{title(stage)} [{stage.key[:8]}]"
 
 
 def _subject(stage: Stage) -> str:

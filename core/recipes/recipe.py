@@ -132,7 +132,9 @@ class Recipe:
         self._check_division()
         drop = self.pretraining.rope_drop
         if drop is not None and drop not in CUT_FRACTIONS[:-1]:
-            raise RecipeError(f"{self.tag}: rope_drop {drop} is not a segment cut; choose one of 0.25, 0.5, 0.75 or None")
+            raise RecipeError(
+                f"{self.tag}: rope_drop {drop} is not a segment cut; choose one of 0.25, 0.5, 0.75 or None"
+            )
         if self.tokenizer.vocabulary_size != self.architecture.vocabulary_size:
             raise RecipeError(
                 f"{self.tag}: the tokenizer has {self.tokenizer.vocabulary_size} tokens, "

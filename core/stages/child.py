@@ -36,7 +36,7 @@ def find_producer(name: str) -> Producer:
 
 
 def numerics_domain() -> dict[str, object]:
-    """What bit-identity depends on besides the key: interpreter, processor, and torch's device and threads if loaded."""
+    """What bit-identity depends on besides the key: interpreter, processor, and torch's device if it is loaded."""
     domain: dict[str, object] = {
         "python": platform.python_version(),
         "machine": platform.machine(),
@@ -66,7 +66,7 @@ def run_child(path: Path) -> int:
     except (StageError, StoreError) as error:
         Outcome(status="failed", rank=rank, error=str(error)).write(outcomes)
         return FAILED
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 -- whatever it is, the supervisor must read it
         traceback.print_exc()
         Outcome(status="failed", rank=rank, error=_one_line(error)).write(outcomes)
         return FAILED

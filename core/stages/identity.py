@@ -46,7 +46,7 @@ class PackIdentity:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingIdentity:
-    """Optimizer steps [first_step, end_step) of a horizon of `steps`; inputs `previous` (from step 0: none), `group-NNN`."""
+    """Optimizer steps [first_step, end_step) of a horizon; inputs `group-NNN` and, except from step 0, `previous`."""
 
     architecture: Architecture
     optimization: Optimization

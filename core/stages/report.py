@@ -1,6 +1,7 @@
-"""How a stage tells its supervisor how far it is: one machine-readable line among its plain log lines.
+"""How a stage tells its supervisor how far it is: marked lines among whatever else lands in its output.
 
-The supervisor tails the stage's output, draws a bar from `@progress` lines and logs the others.
+The supervisor tails the output, draws a bar from `@progress` lines, shows `@log` lines to people, and leaves
+the rest (warnings of libraries, tracebacks) to the log file.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import time
 from dataclasses import dataclass
 from typing import TextIO
 
-MARK = "@progress "
+PROGRESS_MARK = "@progress "
+LOG_MARK = "@log "
 
 
 @dataclass(frozen=True)
@@ -38,19 +40,19 @@ class Reporter:
         if now - self._last < self._every and done < total:
             return
         self._last = now
-        self._write(MARK + json.dumps({"done": done, "total": total, "unit": unit, "text": text}))
+        self._write(PROGRESS_MARK + json.dumps({"done": done, "total": total, "unit": unit, "text": text}))
 
     def log(self, line: str) -> None:
-        """Write one plain line for the stage's log."""
-        self._write(line)
+        """Write one line that is meant for people."""
+        self._write(LOG_MARK + line)
 
     def _write(self, line: str) -> None:
         self._stream.write(line + "\n")
         self._stream.flush()
 
 
-def parse_progress(line: str) -> Progress | None:
-    """Return the progress that `line` reports, or None for a plain log line."""
-    if not line.startswith(MARK):
-        return None
-    return Progress(**json.loads(line.removeprefix(MARK)))
+def parse(line: str) -> Progress | str | None:
+    """Return the progress or the text for people that `line` reports; None for any other output."""
+    if line.startswith(PROGRESS_MARK):
+        return Progress(**json.loads(line.removeprefix(PROGRESS_MARK)))
+    return line.removeprefix(LOG_MARK) if line.startswith(LOG_MARK) else None

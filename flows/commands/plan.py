@@ -32,9 +32,9 @@ def show_plan(tags: Sequence[str]) -> None:
     """Print a table for people."""
     store = settings_from_environment().open_store()
     plan = plan_of(tags, store)
-    table = listing("stage", "state", "tokens>", "GPU-hours>", "needed by")
+    table = listing("stage", "key", "state", "tokens>", "GPU-hours>", "needed by")
     for planned in plan.stages:
-        table.add_row(title(planned.stage), _state(planned), *_cost(planned), _owners(planned))
+        table.add_row(title(planned.stage), planned.stage.key[:12], _state(planned), *_cost(planned), _owners(planned))
     console().print(table)
     total, remaining, unshared = plan.total, plan.remaining, plan.unshared
     console().print(

@@ -15,7 +15,9 @@ def list_recipes_json() -> None:
 
 def list_recipes() -> None:
     """Print a table for people."""
-    table = listing("tag", "parameters>", "scaling>", "steps>", "batch>", "tokens>", "warmdown>", "cuts", "RoPE", "long")
+    table = listing(
+        "tag", "parameters>", "scaling>", "steps>", "batch>", "tokens>", "warmdown>", "cuts", "RoPE", "long"
+    )
     for recipe in recipes().values():
         table.add_row(*_row(recipe))
     console().print(table)

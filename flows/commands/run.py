@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections.abc import Mapping
@@ -68,9 +67,8 @@ def _summarize(tag: str, references: References, out: Console) -> None:
     table = listing("stage", "key", "state", "time>", "tokens>", "result")
     for key, reference in references.items():
         tokens = stage_cost(stages[key]).tokens
-        name = title(stages[key]).rsplit(" [", 1)[0]
         table.add_row(
-            name,
+            title(stages[key]),
             key[:12],
             reference["state"],
             f"{reference['seconds']:.1f} s",
@@ -101,10 +99,10 @@ def _highlights(store: Store, stages: Mapping[str, Stage], references: Reference
 
 
 def _sample(store: Store, stages: Mapping[str, Stage]) -> list[str]:
-    """One text that the base model wrote."""
+    """The first text of the base model's samples."""
     for stage in stages.values():
         if stage.kind is StageKind.EVALUATE and stage.name.endswith("-base"):
-            evaluation = json.loads((store.fetch(stage.address) / "evaluation.json").read_text(encoding="utf-8"))
-            for sample in evaluation["samples"][:1]:
-                return ["", "the base model continues:", f"  {sample['prompt']}|{sample['text']}"]
+            page = (store.fetch(stage.address) / "samples.md").read_text(encoding="utf-8")
+            _heading, first, *_others = page.split("\n## ")
+            return ["", f"the base model wrote ({stage.address}):", *first.splitlines()[1:]]
     return []

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from core.planning.catalogue import stages_of
 from core.planning.stage import in_order
-from core.planning.title import title
+from core.planning.title import unique_title
 from core.recipes.recipe import Evaluation, Finetuning, MixtureTask, Recipe
 from core.recipes.table import recipes
 from core.stages.kind import StageKind
@@ -41,7 +41,13 @@ def shrunk(recipe: Recipe, trunk: str, steps: int) -> Recipe:
         )
 
     architecture = replace(
-        recipe.architecture, width=64, heads=1, key_value_heads=1, mlp_width=128, vocabulary_size=512, sequence_length=64
+        recipe.architecture,
+        width=64,
+        heads=1,
+        key_value_heads=1,
+        mlp_width=128,
+        vocabulary_size=512,
+        sequence_length=64,
     )
     return replace(
         recipe,
@@ -71,7 +77,7 @@ def make(tag: str, kind: str) -> None:
     with stop_once():
         for stage in stages:
             launcher = Launcher.TORCHRUN if stage.kind in TORCHRUN else Launcher.PROCESS
-            done = perform(stage, settings_from_environment(), launcher, title(stage), display)
+            done = perform(stage, settings_from_environment(), launcher, unique_title(stage), display)
             states[stage.address.folder] = done.state
     print(json.dumps(states))
 

@@ -115,7 +115,9 @@ def test_a_stage_process_is_told_when_its_supervisor_is_killed(tmp_path: Path) -
         "supervise([*armed, sys.executable, '-c', *sys.argv[2:]], log=Path(sys.argv[1]), grace_seconds=20,"
         " family=print, line=print, watch=lambda: None)"
     )
-    process = subprocess.Popen(python(supervisor, tmp_path / "log", child, tmp_path / "saved", fifo), stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        python(supervisor, tmp_path / "log", child, tmp_path / "saved", fifo), stdout=subprocess.PIPE
+    )
     assert fifo.read_text() == "ready"
     orphans = psutil.Process(process.pid).children()
     process.kill()

@@ -84,7 +84,7 @@ def test_a_changed_identity_field_changes_exactly_the_keys_downstream_of_it(fiel
 
 
 def with_field(value: Any, path: tuple[str, ...], new: Any) -> Any:
-    """A copy with one field replaced, past the class's own validation: a key must move whether or not the value makes sense."""
+    """A copy with one field replaced, past the class's own validation: a key must move for a senseless value too."""
     head, *rest = path
     copy = object.__new__(type(value))
     for field in dataclasses.fields(value):
@@ -96,7 +96,9 @@ def with_field(value: Any, path: tuple[str, ...], new: Any) -> Any:
 def test_no_runtime_setting_can_reach_a_key() -> None:
     runtime_fields = {field.name for field in dataclasses.fields(Runtime)}
     identity_fields = {path[-1] for stage in STAGES for path, _ in leaves(stage.identity)}
-    assert runtime_fields & identity_fields == {"validation_tokens"}  # of an evaluation it is identity; of a cadence, not
+    assert runtime_fields & identity_fields == {
+        "validation_tokens"
+    }  # of an evaluation it is identity; of a cadence, not
     observed = {stage.key for stage in STAGES for stage in stage.observed.values()}
     assert observed, "training must observe a validation stream without being made from it"
 

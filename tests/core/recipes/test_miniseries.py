@@ -10,13 +10,13 @@ from core.recipes.optimization import REFERENCE_SCALING_PARAMETERS, family_batch
 from core.recipes.recipe import Recipe, RecipeError
 from core.recipes.table import find_recipe, recipes
 
-CARD_TAGS = """
-d18_9tpp d18_9tpp_drope_25 d18_9tpp_drope_50 d18_9tpp_drope_75
-d18_20tpp d18_20tpp_long d18_20tpp_drope_50 d18_20tpp_drope_50_long
-d20_9tpp d20_9tpp_drope_25 d20_9tpp_drope_50 d20_9tpp_drope_75
-d20_20tpp d20_20tpp_long d20_20tpp_drope_50 d20_20tpp_drope_50_long
-d20_40tpp d20_40tpp_long d20_40tpp_drope_50 d20_40tpp_drope_50_long
-""".split()
+CARD_TAGS = [
+    *("d18_9tpp", "d18_9tpp_drope_25", "d18_9tpp_drope_50", "d18_9tpp_drope_75"),
+    *("d18_20tpp", "d18_20tpp_long", "d18_20tpp_drope_50", "d18_20tpp_drope_50_long"),
+    *("d20_9tpp", "d20_9tpp_drope_25", "d20_9tpp_drope_50", "d20_9tpp_drope_75"),
+    *("d20_20tpp", "d20_20tpp_long", "d20_20tpp_drope_50", "d20_20tpp_drope_50_long"),
+    *("d20_40tpp", "d20_40tpp_long", "d20_40tpp_drope_50", "d20_40tpp_drope_50_long"),
+]
 
 
 def test_the_twenty_tags_of_the_card_are_all_there_and_no_other() -> None:
@@ -128,5 +128,5 @@ def test_a_batch_that_is_not_whole_rows_is_refused_with_the_nearest_that_is() ->
     import dataclasses
 
     recipe: Recipe = recipes()["tiny"]
-    with pytest.raises(RecipeError, match=r"batch of 4,000 tokens is not a whole number of rows of 256; the nearest is 3,840"):
+    with pytest.raises(RecipeError, match=r"4,000 tokens is not a whole number of rows of 256; the nearest is 3,840"):
         dataclasses.replace(recipe, pretraining=dataclasses.replace(recipe.pretraining, batch_tokens=4000))

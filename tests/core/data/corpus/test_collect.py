@@ -10,7 +10,7 @@ import pytest
 from core.data.corpus import collect
 from core.stages.context import StageError
 from core.stages.identity import CorpusIdentity
-from core.stages.report import parse_progress
+from core.stages.report import parse
 
 
 @pytest.mark.parametrize(("first", "end"), [(0, 10), (3, 3), (-1, 2), (9, 8)])
@@ -25,6 +25,6 @@ def test_an_unknown_source_is_named_with_the_known_ones(make: Callable) -> None:
 
 
 def test_progress_ends_with_all_shards(docs: Any) -> None:
-    last = parse_progress(docs.log.splitlines()[-1])
+    last = parse(docs.log.splitlines()[-1])
     assert last is not None
     assert (last.done, last.total, last.unit) == (9, 9, "shards")
