@@ -1,0 +1,50 @@
+"""A toy architecture in all its variants, with weights that are nowhere zero."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from core.model.architecture import Architecture
+from core.model.transformer import Transformer
+
+TOY = Architecture(
+    depth=2,
+    width=32,
+    heads=4,
+    key_value_heads=4,
+    head_width=8,
+    mlp="swiglu",
+    mlp_width=48,
+    vocabulary_size=50,
+    sequence_length=12,
+    rope_base=10_000.0,
+    logit_softcap=15.0,
+    norm_epsilon=1e-6,
+    normalize_embedding=False,
+)
+
+
+@pytest.fixture
+def toy() -> Architecture:
+    """Two layers, four heads of 8, SwiGLU."""
+    return TOY
+
+
+@pytest.fixture
+def build() -> Callable[..., Transformer]:
+    """`build(architecture, use_rope)` returns a model whose projections are not at their initial zero."""
+
+    def make(architecture: Architecture, use_rope: bool = True) -> Transformer:
+        model = Transformer(architecture, use_rope=use_rope)
+        model.initialize(seed=1)
+        generator = torch.Generator().manual_seed(2)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if "c_proj" in name or "lm_head" in name:
+                    parameter.copy_(torch.randn(parameter.shape, generator=generator) / parameter.shape[1] ** 0.5)
+        return model
+
+    return make
