@@ -18,7 +18,7 @@ import os
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -148,9 +148,12 @@ class BucketStorage:
     def _put_if(self, path: str, content: bytes, version: str | None) -> str | None:
         """Write if the object still has `version` (None: does not exist); None when somebody else's write stands."""
         failure: BaseException | None = None
+        quoted = self._quoted
         for pause in (*self._patience.pauses, None):
             try:
-                return self._put_once(path, content, version)
+                written = self._put_once(path, content, version, quoted)
+                self._quoted = quoted if version is not None else self._quoted
+                return written
             except FAILURES as error:
                 failure = error
             code = error_code(failure)
@@ -162,17 +165,15 @@ class BucketStorage:
             if (current.version if current is not None else None) != version:
                 return None
             if code in LOST_RACE and version is not None:
-                self._quoted = not self._quoted  # refused although the version is the one we named
+                quoted = not quoted  # refused although the version is the one we named
             if pause is not None:
                 time.sleep(pause)
         assert failure is not None
         raise unavailable(failure, f"{self.url}/{path}") from failure
 
-    def _put_once(self, path: str, content: bytes, version: str | None) -> str:
-        if version is None:
-            condition = {"IfNoneMatch": "*"}
-        else:
-            condition = {"IfMatch": f'"{version}"' if self._quoted else version}
+    def _put_once(self, path: str, content: bytes, version: str | None, quoted: bool) -> str:
+        named = f'"{version}"' if quoted else version
+        condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": named}
         answer = self._request("put_object", Key=self._prefix + path, Body=content, **condition)
         return str(answer["ETag"]).strip('"')
 
@@ -227,16 +228,19 @@ class BucketStorage:
         return result
 
     def _connected(self) -> s3fs.S3FileSystem:
-        """This process's client; a forked child needs one of its own."""
+        """The client that all stores of this process share; a forked child needs one of its own."""
         if self._client is None or self._client_process != os.getpid():
-            self._client, self._client_process = _new_client(self._patience), os.getpid()
+            settings = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))
+            self._client, self._client_process = _client(os.getpid(), self._patience, settings), os.getpid()
         return self._client
 
     def _key(self, path: str) -> str:
         return f"{self._bucket}/{self._prefix}{path}"
 
 
-def _new_client(patience: Patience) -> s3fs.S3FileSystem:
+@lru_cache(maxsize=8)
+def _client(process: int, patience: Patience, settings: tuple[tuple[str, str], ...]) -> s3fs.S3FileSystem:
+    """A client takes .3 s to make, so it is made once for each process and set of AWS settings."""
     session = AioSession()
     session.unregister("before-call.s3", add_expect_header)
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")

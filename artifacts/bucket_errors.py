@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from artifacts.errors import StoreUnavailable
 
 LOST_RACE = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 ABSENT = frozenset({"NoSuchKey", "404"})
-TRANSIENT = frozenset(
-    {
-        "InternalError",
-        "ServiceUnavailable",
-        "SlowDown",
-        "RequestTimeout",
-        "OperationAborted",
-        "500",
-        "502",
-        "503",
-        "504",
-    }
-)
+TRANSIENT = frozenset({"SlowDown", "RequestTimeout", "OperationAborted"})  # besides every 5xx
 
 CREDENTIALS = "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY (or AWS_PROFILE) and their expiry"
 ADVICE = {
@@ -43,19 +33,31 @@ ADVICE = {
 
 def error_code(error: BaseException) -> str:
     """The S3 error code inside an exception of botocore or s3fs, "" when the server did not send one."""
-    for candidate in (error, error.__cause__, error.__context__):
-        response = getattr(candidate, "response", None)
-        if isinstance(response, dict):
-            return str(response.get("Error", {}).get("Code", ""))
-    return ""
+    return str(_response(error).get("Error", {}).get("Code", ""))
+
+
+def http_status(error: BaseException) -> int:
+    """The HTTP status of the server's answer inside an exception, 0 when there was none."""
+    return int(_response(error).get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether the same request may well succeed later: no answer, a broken connection, or a server in trouble."""
+    """Whether the same request may well succeed later: no answer, a broken connection, or a server in trouble.
+
+    Ceph's answer to a replacement that loses a race is a 500 without a known code.
+    """
     code = error_code(error)
     if code:
-        return code in TRANSIENT
+        return code in TRANSIENT or http_status(error) >= 500
     return type(error).__name__ not in ("NoCredentialsError", "PartialCredentialsError", "ProfileNotFound")
+
+
+def _response(error: BaseException) -> dict[str, Any]:
+    for candidate in (error, error.__cause__, error.__context__):
+        response = getattr(candidate, "response", None)
+        if isinstance(response, dict):
+            return response
+    return {}
 
 
 def unavailable(error: BaseException, where: str) -> StoreUnavailable:

@@ -39,8 +39,9 @@ class VerifiedFiles:
         began = time.time()
 
         def problem_of(file: FileRecord) -> str:
-            path = root / file.path
-            return "" if known.get(file.path) == _entry(path, file) else difference(file, path)
+            entry = _entry(root / file.path, file)
+            unchanged = entry is not None and known.get(file.path) == entry
+            return "" if unchanged else difference(file, root / file.path)
 
         problems = at_once(problem_of, files)
         sound = [file for file, problem in zip(files, problems, strict=True) if not problem]
