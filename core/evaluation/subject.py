@@ -60,7 +60,7 @@ class Subject:
     def answer(self, prompt: Sequence[int], sampling: Sampling, stop_tokens: Collection[int]) -> str:
         """What the model writes after `prompt`, special tokens by name; less than asked where its context ends."""
         context = self.state.sequence_length
-        within = replace(sampling, max_tokens=min(sampling.max_tokens, context - len(prompt)))
+        within = replace(sampling, max_tokens=max(0, min(sampling.max_tokens, context - len(prompt))))
         ids = generate(self.model, [prompt], within, stop_tokens=stop_tokens, context_tokens=context)
         return self.tokenizer.decode(ids[0])
 
