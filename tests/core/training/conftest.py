@@ -81,7 +81,9 @@ SEGMENT = TrainingIdentity(
 FINETUNE = FinetuneIdentity(
     optimization=replace(
         OPTIMIZATION,
-        matrices=replace(OPTIMIZATION.matrices, weight_decay=0.0),
+        matrices=replace(OPTIMIZATION.matrices, peak_rate=0.002, weight_decay=0.0),
+        embedding=replace(OPTIMIZATION.embedding, peak_rate=0.01),
+        unembedding=replace(OPTIMIZATION.unembedding, peak_rate=0.001),
         schedule=Schedule(warmup_steps=0, warmdown_fraction=0.5, final_fraction=0.0),
     ),
     sequence_length=2 * LENGTH,
@@ -177,7 +179,9 @@ def train_at(root: Path, producer: str, identity: Any, inputs: dict[str, Path], 
     options.setdefault("runtime", RUNTIME)
     description = train_stage.Description(producer=producer, identity=identity, inputs=inputs, root=root, **options)
     stream = io.StringIO()
-    metrics = description.run(stream)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")  # as in `launch`: threads are part of the numerics domain
+        metrics = description.run(stream)
     return Trained(root / "output", metrics, stream.getvalue())
 
 
@@ -209,7 +213,11 @@ def launch(tmp_path: Path, inputs: Inputs) -> Launch:
         description.write(root / "description.json")
         torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"] if ranks > 1 else []
         command = [sys.executable, *torchrun, str(PROGRAM), str(root / "description.json")]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        }
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
 
     return run
