@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -119,8 +119,8 @@ class Trainer:
             losses[start + first] = loss.detach()
         return {first: loss.item() for first, loss in losses.items()}
 
-    def _refuse(self, loss: float, norm: float, losses: dict[int, float]) -> None:
-        """Stop before the update, naming where the number came from; the state before this step is kept."""
+    def _refuse(self, loss: float, norm: float, losses: dict[int, float]) -> NoReturn:
+        """Stop before the update, naming where the number came from; the newest finite state is kept."""
         self._save()
         here = next((first for first, value in losses.items() if not isfinite(value)), -1)
         origins = self.world.gather(here)
@@ -132,8 +132,8 @@ class Trainer:
                 what, where = f"the loss is {loss}", f"rank {rank}, the micro-batch that begins at row {int(origin):,}"
                 break
         raise StageError(
-            f"{self.context.name}: {what} at step {self.step} ({where}); no parameter was changed and the state "
-            "before this step is saved: lower the learning rate or inspect these rows"
+            f"{self.context.name}: {what} at step {self.step} ({where}); stopped before the update, and the last "
+            "finite state is kept: look at these rows, at the learning rate, or at the machine of that rank"
         )
 
     def _measure(self) -> None:
@@ -172,8 +172,13 @@ class Trainer:
             )
 
     def _save(self) -> None:
-        """Checkpoint the state before the current step, unless that has been done; returns on all ranks together."""
-        if self._saved_step != self.step:
+        """Checkpoint the state before the current step, once; returns on all ranks together.
+
+        Weights that are not finite are never saved: they would hide an older checkpoint from which a run recovers
+        after a fault of the machine.
+        """
+        broken = any(not parameter.isfinite().all() for parameter in self.optimizer.parameters)
+        if self._saved_step != self.step and not self.world.any(broken):
             self._count_time()
             if self.world.leads:
                 state = self.job.state(self.step)

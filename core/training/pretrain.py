@@ -53,11 +53,15 @@ def measure_validation(
 
 
 def train_segment(context: StageContext[TrainingIdentity], measurements: Measurements) -> Metrics:
-    """Train steps [first, end) with the identity's `use_rope` throughout."""
+    """Train steps [first, end) with the identity's `use_rope` throughout.
+
+    Metrics gain `epochs`: how often the horizon has read the stream so far; above 1, rows have been seen again.
+    """
     identity, world = context.identity, current_world()
     fix_numerics()
     model = build_model(identity.architecture, identity.precision, identity.use_rope, world.device)
     optimizer = Optimizer(model, identity.optimization)
+    stream = open_stream(context)
     validation = Validation.of(
         Rows.open(context.inputs["validation"]),
         None,
@@ -70,7 +74,7 @@ def train_segment(context: StageContext[TrainingIdentity], measurements: Measure
             first_step=identity.first_step,
             end_step=identity.end_step,
             begin=partial(begin, context, model, optimizer),
-            batches=open_stream(context),
+            batches=PackedBatches(stream, rows_per_step(identity.batch_tokens, stream.row_tokens - 1)),
             rates=lambda step: pretraining_rates(identity.optimization, step, identity.steps),
             gradient_clip=identity.optimization.gradient_clip,
             state=partial(state_before, identity),
@@ -78,18 +82,19 @@ def train_segment(context: StageContext[TrainingIdentity], measurements: Measure
             measure=partial(measurements.by, model, validation, world, stop),
             summary=measurements.summary,
         )
-        return train(context, job, model, optimizer, world, stop)
+        metrics = train(context, job, model, optimizer, world, stop)
+    read = identity.end_step * job.batches.rows_per_step
+    return {**metrics, "epochs": round(read / stream.rows_per_epoch, 4)}
 
 
-def open_stream(context: StageContext[TrainingIdentity]) -> PackedBatches:
+def open_stream(context: StageContext[TrainingIdentity]) -> Stream:
     """The packed groups, in the order of their names, as one stream of rows of the architecture's length."""
-    identity = context.identity
     groups = [context.inputs[role] for role in sorted(context.inputs) if role.startswith("group-")]
     stream = Stream([Rows.open(group) for group in groups])
-    length = identity.architecture.sequence_length
+    length = context.identity.architecture.sequence_length
     if stream.row_tokens != length + 1:
         raise StageError(f"the packed rows have {stream.row_tokens} tokens, the architecture trains on {length} + 1")
-    return PackedBatches(stream, rows_per_step(identity.batch_tokens, length))
+    return stream
 
 
 def begin(context: StageContext[TrainingIdentity], model: Transformer, optimizer: Optimizer) -> None:

@@ -13,6 +13,7 @@ import torch
 from core.data.rows import Rows
 from core.evaluation.bits_per_byte import Tally, tally_rows
 from core.model.transformer import Transformer
+from core.stages.context import StageError
 from core.training.distributed import World
 from core.training.stopping import StopRequest
 
@@ -31,8 +32,10 @@ class Validation:
     def of(
         cls, rows: Rows, mask: np.ndarray | None, tokenizer: Path, *, tokens: int, batch_rows: int | None
     ) -> Validation:
-        """Measure at most `tokens` tokens, at least one row."""
+        """Measure at most `tokens` tokens, at least one row; raises `StageError` when nothing could be measured."""
         count = min(rows.count, max(1, tokens // (rows.row_tokens - 1)))
+        if count == 0 or (mask is not None and not mask[:count, 1:].any()):
+            raise StageError("the validation rows hold no supervised token; make them of more documents")
         return cls(rows, mask, np.load(tokenizer / "token_bytes.npy"), count, batch_rows or 16)
 
     def bits_per_byte(self, model: Transformer, world: World, stop: StopRequest) -> float:
