@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ from artifacts.storage import Listed, Versioned
 
 PRIVATE = ".store"  # staging and locks; never listed
 LOCKS = 64  # lock files; objects share them by hash
+ABANDONED_SECONDS = 24 * 3600.0  # a half-written file this old belongs to a process that died
 
 EXPLANATIONS = {
     errno.ENOSPC: "the disk is full; free some space and run again",
@@ -106,6 +108,7 @@ class FolderStorage:
         """Copy, flush, rename into place."""
         target = self._root / path
         with one_line_errors(target), self._stage() as staged:
+            remove_abandoned(staged.parent)
             shutil.copyfile(source, staged)
             flush(staged)
             _enter(target, lambda: os.replace(staged, target))
@@ -180,6 +183,15 @@ class FolderStorage:
                     return
                 raise
             folder = folder.parent
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the files in `folder` that nobody has written to for a day."""
+    oldest = time.time() - ABANDONED_SECONDS
+    for path in folder.iterdir():
+        with suppress(FileNotFoundError):  # its writer has just finished with it
+            if path.stat().st_mtime < oldest:
+                path.unlink()
 
 
 def flush(path: Path) -> None:

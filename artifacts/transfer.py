@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,12 +15,11 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from artifacts.errors import Damage, StoreError
-from artifacts.folder import one_line_errors
+from artifacts.folder import one_line_errors, remove_abandoned
 from artifacts.manifest import FileRecord, safe_path
 
 CONCURRENT_FILES = 8
 DOWNLOAD_TRIES = 3
-PARTIAL_SECONDS = 24 * 3600  # a partial download this old belongs to a process that died
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -86,7 +84,7 @@ def download_files(
     """
     with one_line_errors(partial):
         partial.mkdir(parents=True, exist_ok=True)
-        _remove_old_partials(partial)
+        remove_abandoned(partial)
     found = at_once(lambda file: _download(mover, prefix, file, root, partial, artifact), files)
     return [damage for damage in found if damage is not None]
 
@@ -139,13 +137,3 @@ def _files_below(root: Path) -> Iterable[Path]:
             except ValueError as error:
                 raise StoreError(f"{root}: {error}; rename this output file") from error
             yield path
-
-
-def _remove_old_partials(partial: Path) -> None:
-    oldest = time.time() - PARTIAL_SECONDS
-    for path in partial.iterdir():
-        try:
-            if path.stat().st_mtime < oldest:
-                path.unlink()
-        except FileNotFoundError:
-            continue  # another process finished with it

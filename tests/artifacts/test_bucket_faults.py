@@ -1,0 +1,292 @@
+"""An S3 server or the way to it misbehaves: answers get lost, races are refused otherwise, bytes flip, nothing answers.
+
+A small HTTP proxy in front of moto misbehaves on demand: each fault is used up by one matching request.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from artifacts.address import Address
+from artifacts.bucket import BucketStorage, Patience
+from artifacts.errors import ArtifactDamaged, StoreUnavailable
+from artifacts.lease import HeldLease
+from artifacts.manifest import Manifest
+from artifacts.store import Store
+
+HASTE = Patience(connect_seconds=2.0, read_seconds=0.5, request_seconds=1.5, pauses=(0.01, 0.01))
+CONDITIONS = ("If-None-Match", "If-Match")
+
+
+class Proxy(ThreadingHTTPServer):
+    """Forwards to moto; `faults` are taken one by one by conditional writes, `flips` by object downloads."""
+
+    daemon_threads = True
+
+    def __init__(self, upstream: str) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.upstream = upstream.removeprefix("http://")
+        self.faults: list[str] = []
+        self.flips = 0
+        self.deaf = False  # forwards conditional writes without their condition
+        self.bare = False  # refuses quotes around an ETag, as Ceph does
+        self.silent = False  # swallows uploads
+        self.released = threading.Event()
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Broken connections are what this server is for."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection."""
+
+    protocol_version = "HTTP/1.1"
+    server: Proxy
+
+    def do_GET(self) -> None:
+        self._serve()
+
+    do_PUT = do_POST = do_DELETE = do_HEAD = do_GET
+
+    def log_message(self, *_: object) -> None:
+        """Keep the test's output clean."""
+
+    def _serve(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        headers = dict(self.headers.items())
+        conditional = self.command == "PUT" and any(name in headers for name in CONDITIONS)
+        if self.server.silent and self.command in ("PUT", "POST"):
+            self.server.released.wait(60)
+            self.close_connection = True
+            return
+        fault = self.server.faults.pop(0) if conditional and self.server.faults else ""
+        if fault.isdigit():
+            self._answer(int(fault), {}, b"<Error><Code>ConditionalRequestConflict</Code></Error>" * (fault == "409"))
+            return
+        if self.server.bare and headers.get("If-Match", "").startswith('"'):
+            self._answer(412, {}, b"<Error><Code>PreconditionFailed</Code></Error>")
+            return
+        if self.server.deaf:
+            headers = {name: value for name, value in headers.items() if name not in CONDITIONS}
+        status, answer_headers, answer = self._forward(headers, body)
+        if fault == "lose":
+            self.connection.shutdown(socket.SHUT_RDWR)
+            self.close_connection = True
+            return
+        if self.command == "GET" and "/files/" in self.path and self.server.flips > 0:
+            self.server.flips -= 1
+            answer = bytes([answer[0] ^ 1]) + answer[1:]
+        self._answer(status, answer_headers, answer)
+
+    def _forward(self, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
+        connection = HTTPConnection(self.server.upstream, timeout=30)
+        connection.request(self.command, self.path, body, headers)
+        answer = connection.getresponse()
+        content = answer.read()
+        connection.close()
+        return answer.status, dict(answer.getheaders()), content
+
+    def _answer(self, status: int, headers: dict[str, str], content: bytes) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            if name.lower() not in ("content-length", "connection", "date", "server", "transfer-encoding"):
+                self.send_header(name, value)
+        length = headers.get("Content-Length", "0") if self.command == "HEAD" else str(len(content))
+        self.send_header("Content-Length", length)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
+
+
+@pytest.fixture
+def proxy(moto_server: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """The proxy, which every store of the test goes through."""
+    server = Proxy(moto_server.endpoint)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    for name, value in {**moto_server.environment(), "AWS_ENDPOINT_URL": server.endpoint}.items():
+        monkeypatch.setenv(name, value)
+    yield server
+    server.released.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def storage(proxy: Proxy) -> BucketStorage:
+    """An impatient store behind the proxy."""
+    prefix = uuid.uuid4().hex
+    return BucketStorage("miniseries", prefix, f"s3://miniseries/{prefix}", HASTE)
+
+
+@pytest.fixture
+def store(proxy: Proxy, tmp_path: Path) -> Store:
+    """The same, as a whole store with the usual patience."""
+    return Store.open(f"s3://miniseries/{uuid.uuid4().hex}", tmp_path / "cache")
+
+
+@pytest.mark.parametrize("fault", ["409", "503", "500", "lose"])
+def test_a_creation_that_was_refused_for_the_moment_or_whose_answer_was_lost_is_ours(
+    proxy: Proxy, storage: BucketStorage, fault: str
+) -> None:
+    proxy.faults = [fault]
+    version = storage.create("a.json", b"ours")
+    found = storage.read("a.json")
+    assert found is not None
+    assert (found.content, found.version) == (b"ours", version)
+    assert storage.create("a.json", b"theirs") is None
+
+
+@pytest.mark.parametrize("fault", ["409", "503", "lose"])
+def test_a_replacement_whose_answer_was_lost_is_ours(proxy: Proxy, storage: BucketStorage, fault: str) -> None:
+    version = storage.create("a.json", b"first")
+    assert version is not None
+    proxy.faults = [fault]
+    second = storage.replace("a.json", b"second", version)
+    found = storage.read("a.json")
+    assert found is not None
+    assert (found.content, found.version) == (b"second", second)
+
+
+@pytest.mark.parametrize("fault", ["409", "503"])
+def test_a_writer_that_was_told_to_wait_and_finds_another_has_lost(
+    proxy: Proxy, storage: BucketStorage, fault: str
+) -> None:
+    version = storage.create("a.json", b"theirs")
+    proxy.faults = [fault]
+    assert storage.create("a.json", b"ours") is None
+    proxy.faults = [fault]
+    assert storage.replace("a.json", b"ours", "0" * 32) is None
+    found = storage.read("a.json")
+    assert found is not None
+    assert (found.content, found.version) == (b"theirs", version)
+
+
+def test_a_server_that_wants_etags_without_quotes_gets_them(proxy: Proxy, storage: BucketStorage) -> None:
+    proxy.bare = True
+    version = storage.create("a.json", b"0")
+    for number in range(1, 4):
+        assert version is not None
+        stale, version = version, storage.replace("a.json", str(number).encode(), version)
+        assert storage.replace("a.json", b"stale", stale) is None
+    assert version is not None
+
+
+def test_a_server_that_ignores_conditions_is_refused(proxy: Proxy, store: Store) -> None:
+    proxy.deaf = True
+    with pytest.raises(StoreUnavailable, match="ignores conditional writes"):
+        store.check_writable()
+
+
+def test_a_server_that_swallows_writes_does_not_hang_us(proxy: Proxy, storage: BucketStorage, tmp_path: Path) -> None:
+    proxy.silent = True
+    with pytest.raises(StoreUnavailable, match="no answer in time"):
+        storage.create("a.json", b"content")
+    (tmp_path / "large").write_bytes(b"x" * 100_000)
+    with pytest.raises(StoreUnavailable, match="no answer in time"):
+        storage.upload(tmp_path / "large", "files/large")
+
+
+def test_a_byte_flipped_on_the_way_down_is_fetched_again(
+    proxy: Proxy, store: Store, address: Address, make: Callable[..., Manifest], tmp_path: Path
+) -> None:
+    make(store, address, {"rows": b"rows" * 1000})
+    elsewhere = Store.open(store.url, tmp_path / "another cache")
+    proxy.flips = 2
+    assert (elsewhere.fetch(address) / "rows").read_bytes() == b"rows" * 1000
+    assert not store.survey()[address.folder].damaged
+
+
+def test_a_byte_that_is_always_flipped_is_damage_and_never_used(
+    proxy: Proxy, store: Store, address: Address, make: Callable[..., Manifest], tmp_path: Path
+) -> None:
+    make(store, address, {"rows": b"rows" * 1000})
+    proxy.flips = 1000
+    with pytest.raises(ArtifactDamaged, match=hashlib.sha256(b"rows" * 1000).hexdigest()):
+        Store.open(store.url, tmp_path / "another cache").fetch(address)
+    assert not [path for path in (tmp_path / "another cache").rglob("rows") if path.is_file()]
+
+
+def test_a_damaged_copy_in_the_cache_is_replaced_from_the_store(
+    proxy: Proxy, store: Store, address: Address, make: Callable[..., Manifest]
+) -> None:
+    make(store, address, {"rows": b"rows", "more": b"more"})
+    folder = store.fetch(address)
+    (folder / "rows").write_bytes(b"bows")
+    (folder / "more").unlink()
+    assert store.fetch(address) == folder
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"rows": b"rows", "more": b"more"}
+
+
+def test_a_commit_whose_answer_was_lost_counts(
+    proxy: Proxy, store: Store, address: Address, hold: Callable[..., HeldLease], tmp_path: Path
+) -> None:
+    with store.attempt(address, hold(store, address)) as attempt:
+        (attempt.output / "rows").write_bytes(b"rows")
+        proxy.faults = ["", "lose"]  # the lease is confirmed; the manifest is written and nobody hears of it
+        attempt.commit(stage_version=1, identity={}, inputs={}, metrics={}, provenance={})
+    assert (Store.open(store.url, tmp_path / "another cache").fetch(address) / "rows").read_bytes() == b"rows"
+
+
+def test_when_nobody_can_say_whether_a_commit_counts_its_files_stay(
+    proxy: Proxy, store: Store, address: Address, hold: Callable[..., HeldLease], storage: BucketStorage
+) -> None:
+    lease = hold(store, address)
+    with store.attempt(address, lease) as attempt:
+        (attempt.output / "rows").write_bytes(b"rows")
+        proxy.faults = ["", "503", "503", "503", "503"]
+        with pytest.raises(StoreUnavailable, match="manifest"):
+            attempt.commit(stage_version=1, identity={}, inputs={}, metrics={}, provenance={})
+    uploaded = BucketStorage("miniseries", store.url.rpartition("/")[2], store.url).listing(address.folder)
+    assert [entry.path for entry in uploaded if "/files/" in entry.path] == [
+        f"{address.folder}/files/{lease.attempt}/rows"
+    ]
+
+
+def test_an_unreachable_server_is_one_line_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, moto_server: Any, server_tools: Any
+) -> None:
+    for name, value in moto_server.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://someone:sesame-open@127.0.0.1:{server_tools.free_port()}")
+    with pytest.raises(StoreUnavailable, match="cannot be reached") as caught:
+        BucketStorage("miniseries", "x", "s3://miniseries/x", HASTE).read("a.json")
+    assert "\n" not in str(caught.value)
+    assert "sesame" not in str(caught.value)
+
+
+def test_a_bucket_that_does_not_exist_is_named(
+    monkeypatch: pytest.MonkeyPatch, moto_server: Any, tmp_path: Path
+) -> None:
+    for name, value in moto_server.environment().items():
+        monkeypatch.setenv(name, value)
+    store = Store.open("s3://no-such-bucket/prefix", tmp_path)
+    for act in (store.check_writable, store.survey, store.addresses):
+        with pytest.raises(StoreUnavailable, match=r"no-such-bucket.*the bucket does not exist"):
+            act()
+
+
+def test_without_credentials_the_line_says_which_to_set(
+    monkeypatch: pytest.MonkeyPatch, moto_server: Any, tmp_path: Path
+) -> None:
+    for name, value in moto_server.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    with pytest.raises(StoreUnavailable, match=r"no usable credentials.*AWS_ACCESS_KEY_ID"):
+        Store.open("s3://miniseries/prefix", tmp_path).check_writable()
