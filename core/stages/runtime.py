@@ -14,5 +14,5 @@ class Runtime:
     checkpoint_seconds: float = 600.0  # between checkpoints of an unfinished stage
     log_seconds: float = 10.0  # between progress lines
     evaluate_steps: int = 250  # between validation losses; never touches the training stream
-    validation_tokens: int = 20_971_520  # read by each of those
+    validation_batches: int = 8  # read by each of those, of the size of a training batch: 8.4M tokens at 2^20
     publication_url: str = ""  # where destination "folder" is: an fsspec URL laid out like the Hub

@@ -39,7 +39,7 @@ def produce(context: StageContext[FinetuneIdentity]) -> Metrics:
     validation = Validation.of(
         *open_mixture(context.inputs["mixture"], "validation"),
         context.inputs["tokenizer"],
-        tokens=runtime.validation_tokens,
+        tokens=runtime.validation_batches * identity.batch_tokens,
         batch_rows=runtime.micro_batch_rows,
     )
     with stop_requests() as stop:

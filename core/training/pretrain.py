@@ -66,7 +66,7 @@ def train_segment(context: StageContext[TrainingIdentity], measurements: Measure
         Rows.open(context.inputs["validation"]),
         None,
         context.inputs["tokenizer"],
-        tokens=context.runtime.validation_tokens,
+        tokens=context.runtime.validation_batches * identity.batch_tokens,
         batch_rows=context.runtime.micro_batch_rows,
     )
     with stop_requests() as stop:

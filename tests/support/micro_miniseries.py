@@ -65,15 +65,17 @@ def shrunk(recipe: Recipe, trunk: str, steps: int) -> Recipe:
 def register() -> None:
     """Add the micro families to the table of this process."""
     tiny = [recipe for tag, recipe in recipes().items() if tag.startswith("tiny") and recipe.finetuning]
-    for trunk, steps in (("micro", 16), ("endless", 2000)):
+    for trunk, steps in (("micro", 16), ("endless", 1200)):
         recipes().update({small.tag: small for small in (shrunk(recipe, trunk, steps) for recipe in tiny)})
 
 
 def make(tag: str, kind: str) -> None:
     """Make every stage that the stages of `kind` need, and them; print their states by folder as JSON."""
     stages = in_order([stage for stage in stages_of(tag).values() if stage.kind.value == kind])
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
-    display, states = LineDisplay(logging.getLogger("micro")), {}
+    logger = logging.getLogger("micro")
+    logger.addHandler(logging.StreamHandler(sys.stderr))
+    logger.setLevel(logging.INFO)
+    display, states = LineDisplay(logger), {}
     with stop_once():
         for stage in stages:
             launcher = Launcher.TORCHRUN if stage.kind in TORCHRUN else Launcher.PROCESS

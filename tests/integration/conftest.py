@@ -1,0 +1,61 @@
+"""Real processes around real stores: the command line, a Prefect server, an S3 server."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from running import Miniseries, end_family, free_port, wait_until
+
+
+@pytest.fixture
+def miniseries(tmp_path: Path) -> Miniseries:
+    """An empty local store."""
+    return Miniseries(tmp_path, str(tmp_path / "store"))
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Prefect server process of our own; yields its API's URL."""
+    port = free_port()
+    environment = {
+        **os.environ,
+        "PREFECT_HOME": str(tmp_path_factory.mktemp("prefect")),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+    }
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    url = f"http://127.0.0.1:{port}/api"
+
+    def healthy() -> bool:
+        assert process.poll() is None, "the Prefect server ended"
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return False
+
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_until(healthy)
+            yield url
+        finally:
+            end_family(psutil.Process(process.pid))
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> Miniseries:
+    """A store in which `micro_drope_50_long` went through every stage. Copy it before changing it."""
+    home = tmp_path_factory.mktemp("finished")
+    whole = Miniseries(home, str(home / "store"), {"PREFECT_API_URL": prefect_server})
+    done = whole.run("run", "micro_drope_50_long")
+    assert done.returncode == 0, done.stderr
+    (home / "output").write_text(done.stdout)
+    return whole
