@@ -89,22 +89,31 @@ class Store:
         return manifest
 
     def whole_manifest(self, address: Address) -> Manifest | None:
-        """The manifest if the artifact is committed and whole at a glance; None when it must be made (again)."""
+        """The manifest if the artifact is committed and whole at a glance; None when it must be made (again).
+
+        Raises `ArtifactDamaged` when damage is found for the first time: nobody should pay for making an artifact again
+        without having been told. From then on the mark makes it None.
+        """
+        marker = self._storage.read(marker_path(address))
         try:
             manifest = self.manifest(address)
-        except ArtifactDamaged as error:
-            log.warning("%s", error)
+        except ArtifactDamaged:
+            if marker is None:
+                raise
             return None
-        if manifest is None or self._is_marked(address, manifest):
+        if manifest is None or (marker is not None and _marks(marker.content, manifest)):
             return None
         damages = self._files.glance(address.folder, manifest)
         if damages:
-            log.warning("%s", self._damaged(address, manifest.attempt, damages))
-        return None if damages else manifest
+            raise self._damaged(address, manifest.attempt, damages)
+        return manifest
 
     def is_whole(self, address: Address) -> bool:
         """Whether the artifact can stand for its stage: committed, not marked damaged, files there and unchanged."""
-        return self.whole_manifest(address) is not None
+        try:
+            return self.whole_manifest(address) is not None
+        except ArtifactDamaged:
+            return False
 
     def fetch(self, address: Address) -> Path:
         """Return a local folder with the artifact's verified files. Raises `ArtifactMissing`, `ArtifactDamaged`."""
@@ -192,16 +201,6 @@ class Store:
             return address
         return None if manifest is None else Address(address.kind, address.name, manifest.key)
 
-    def _is_marked(self, address: Address, manifest: Manifest) -> bool:
-        """Whether this very attempt was found damaged; a mark that outlived another attempt does not count."""
-        marker = self._storage.read(marker_path(address))
-        if marker is None:
-            return False
-        try:
-            return bool(json.loads(marker.content)["attempt"] == manifest.attempt)
-        except (ValueError, KeyError, TypeError):
-            return True
-
     def _damaged(self, address: Address, attempt: str, damages: list[Damage]) -> ArtifactDamaged:
         """Mark the artifact as damaged, as far as the store lets us, and return the error that says so."""
         values = {"attempt": attempt, "damages": [str(damage) for damage in damages], "nonce": uuid.uuid4().hex}
@@ -234,6 +233,14 @@ def _connect(location: Location, cache: Path) -> tuple[Storage, ArtifactFiles]:
 
     bucket = BucketStorage(location.bucket, location.prefix, location.url)
     return bucket, FilesThroughCache(bucket, cache)
+
+
+def _marks(marker: bytes, manifest: Manifest) -> bool:
+    """Whether this very attempt was found damaged; a mark that outlived another attempt does not count."""
+    try:
+        return bool(json.loads(marker)["attempt"] == manifest.attempt)
+    except (ValueError, KeyError, TypeError):
+        return True
 
 
 def _store_marker() -> bytes:

@@ -174,7 +174,7 @@ def _runs(pid: int) -> bool:
         return False
 
 
-@pytest.fixture(params=["folder", "moto", "ceph"])
+@pytest.fixture(params=["folder", "moto", pytest.param("ceph", marks=pytest.mark.slow)])
 def backend(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Backend:
     """An empty store of each kind."""
     if request.param == "folder":

@@ -119,7 +119,7 @@ def test_a_process_killed_while_saving_leaves_the_last_checkpoint_it_had_finishe
     source.mkdir()
     for number in range(8):
         (source / f"part-{number}").write_bytes(bytes([number]) * 100_000)
-    for kill_after in (1, 3):
+    for kill_after in (1, 3) if store.url.startswith("file:") else (2,):
         writer = program("save_for_ever", address.key, str(lease.token), str(source))
         assert writer.stdout is not None
         finished = [int(writer.stdout.readline()) for _ in range(kill_after)][-1]

@@ -58,6 +58,17 @@ def test_a_byte_flipped_after_use_is_noticed_at_a_glance(
     assert not store.is_whole(address)
 
 
+def test_damage_is_told_once_before_the_artifact_is_to_be_made_again(
+    store: Store, address: Address, make: Make, backend: Any
+) -> None:
+    manifest = make(store, address, {"rows.bin": CONTENT})
+    assert store.whole_manifest(address) == manifest
+    backend.overwrite(f"{address.folder}/files/{manifest.attempt}/rows.bin", CONTENT[:-1])
+    with pytest.raises(ArtifactDamaged, match=address.folder):
+        store.whole_manifest(address)
+    assert store.whole_manifest(address) is None
+
+
 @pytest.mark.parametrize("problem", ["truncated", "missing"])
 def test_a_short_or_missing_file_is_noticed_without_hashing_it(
     store: Store, address: Address, make: Make, backend: Any, problem: str
