@@ -1,0 +1,69 @@
+"""What a tag has to publish: the exports and evaluations that are the inputs of its publish stage, read and checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.model.architecture import Architecture
+from core.stages.context import StageError
+
+EVALUATION_FILES = ("evaluation.json", "samples.md")  # published beside every model they are about
+
+
+@dataclass(frozen=True)
+class Deliverable:
+    """The two exports of one model and its evaluation; `meta` is the native export's description."""
+
+    phase: str  # base or sft
+    folders: Mapping[str, Path]  # native, hf -> export
+    evaluation_folder: Path
+    meta: Mapping[str, Any]
+    evaluation: Mapping[str, Any]
+
+    @property
+    def architecture(self) -> Architecture:
+        """Shapes of the model."""
+        return Architecture(**self.meta["architecture"])
+
+    @property
+    def weights(self) -> Mapping[str, str]:
+        """The file that holds the weights, by layout."""
+        return {"native": f"model_{self.meta['step']:06d}.pt", "hf": "model.safetensors"}
+
+    def contents(self, layout: str) -> dict[str, Path]:
+        """The files of one of its repositories, by path: an export and the evaluation."""
+        folder = self.folders[layout]
+        exported = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+        return exported | {name: self.evaluation_folder / name for name in EVALUATION_FILES}
+
+
+def read_deliverables(inputs: Mapping[str, Path]) -> dict[str, Deliverable]:
+    """The models by phase: the base always, the fine-tune when there is one; raises `StageError` for half of one."""
+    phases = ("base", "sft") if any(role.endswith("-sft") for role in inputs) else ("base",)
+    return {phase: _read(phase, inputs) for phase in phases}
+
+
+def _read(phase: str, inputs: Mapping[str, Path]) -> Deliverable:
+    roles = [f"native-{phase}", f"hf-{phase}", f"evaluation-{phase}"]
+    if missing := [role for role in roles if role not in inputs]:
+        raise StageError(f"nothing can be published without the input {missing[0]}")
+    native, hf, evaluation = (inputs[role] for role in roles)
+    return Deliverable(
+        phase=phase,
+        folders={"native": native, "hf": hf},
+        evaluation_folder=evaluation,
+        meta=_read_json(native, "meta_*.json"),
+        evaluation=_read_json(evaluation, "evaluation.json"),
+    )
+
+
+def _read_json(folder: Path, pattern: str) -> dict[str, Any]:
+    found = sorted(folder.glob(pattern))
+    if len(found) != 1:
+        raise StageError(f"{folder}: {len(found)} files are named {pattern}, there must be one")
+    document: dict[str, Any] = json.loads(found[0].read_bytes())
+    return document
