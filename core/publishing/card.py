@@ -15,7 +15,7 @@ from core.publishing.deliverables import Deliverable
 from core.publishing.repository import RepositoryFile
 from core.publishing.usage import usage
 
-PHASES = {"base": "pretrained base model", "sft": "chat model, fine-tuned from its base"}
+PHASES = {"base": "pretrained base model", "sft": "chat model"}
 LAYOUTS = {"native": "nanochat's own checkpoint layout", "hf": "the Hugging Face layout"}
 LIBRARIES = {"native": "nanochat", "hf": "transformers"}
 MLPS = {"swiglu": "SwiGLU", "relu2": "ReLU²"}
@@ -56,7 +56,7 @@ def render_card(subject: Subject) -> str:
         f"---\n{yaml.safe_dump(front_matter(subject), sort_keys=False, allow_unicode=True)}---",
         f"# {subject.id.partition('/')[2]}",
         f"A {PHASES[model.phase]} of the nanochat family with {architecture.total_parameters:,} parameters, in "
-        f"{LAYOUTS[subject.layout]}. Recipe: `{subject.tag}`.",
+        f"{LAYOUTS[subject.layout]}, made from the recipe `{subject.tag}`.",
         rope_sentence(subject.tag, model),
         "## How to use it",
         usage(subject.layout, subject.id, subject.twin, subject.tag, model),
@@ -161,7 +161,7 @@ def origin(subject: Subject) -> str:
     """Which files these are exactly, and the other repositories of the tag."""
     others = [f"`{other}`" for other in subject.repositories.values() if other != subject.id]
     return (
-        f"Made by the miniseries pipeline from the recipe `{subject.tag}`. `{subject.weights.path}` has sha256 "
+        f"Made by the miniseries pipeline (`miniseries run {subject.tag}`). `{subject.weights.path}` has sha256 "
         f"`{subject.weights.sha256}`; `.miniseries.json` lists all files. Of the same recipe: {', '.join(others)}."
     )
 

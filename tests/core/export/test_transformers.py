@@ -114,7 +114,7 @@ def test_greedy_text_is_the_native_models_with_and_without_a_cache(transformers:
 
 @pytest.mark.parametrize("options", [{}, {"trust_remote_code": False}])
 def test_the_librarys_own_class_refuses(transformers: ModuleType, exported: Any, options: dict[str, bool]) -> None:
-    with pytest.raises(KeyError, match="swiglu|relu2_nanochat"):
+    with pytest.raises(KeyError, match=r"swiglu|relu2_nanochat"):
         transformers.AutoModelForCausalLM.from_pretrained(exported.folder, **options)
 
 
