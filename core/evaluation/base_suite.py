@@ -16,14 +16,14 @@ from core.stages.report import Reporter
 TEMPERATURE = 0.8
 TOP_K = 50
 PROMPTS = (
-    "The capital of France is",
     "Return a list of",
+    "The capital of France is",
+    "An exception is raised when",
+    "Once upon a time",
     "The difference between a cat and a dog is",
     "If yesterday was Friday, then tomorrow will be",
     "The opposite of hot is",
     "Water is made of",
-    "Once upon a time",
-    "An exception is raised when",
 )
 
 

@@ -40,7 +40,7 @@ def produce(context: StageContext[EvaluateIdentity]) -> Metrics:
         "tokens_seen": state.tokens_seen,
         "sequence_length": state.sequence_length,
         "results": {name: asdict(measurement) for name, measurement in findings.results.items()},
-        "samples": len(findings.samples),
+        "samples": [asdict(sample) for sample in findings.samples],
     }
     (context.output / "evaluation.json").write_text(json.dumps(evaluation, indent=2) + "\n", encoding="utf-8")
     page = samples_page(

@@ -1,6 +1,6 @@
 """The tiny family: every stage of the real one, on text that each Python carries, in minutes on a laptop.
 
-0.7M scaling parameters, 1.2M tokens: small enough for two CPU cores, large enough that the loss falls and
+0.7M scaling parameters, 1.0M tokens: small enough for two CPU cores, large enough that the loss falls and
 the RoPE drop shows. Rates are set by hand: the family's batch law would take them to nothing at B = 4096.
 """
 
@@ -25,7 +25,7 @@ from core.recipes.vocabulary import DIRECTION_TOKENS
 
 SEED = 42
 BATCH_TOKENS = 4096
-STEPS = 300
+STEPS = 240
 DROP_PERCENTS: tuple[int | None, ...] = (None, 25, 50, 75)
 
 ARCHITECTURE = Architecture(
@@ -62,7 +62,7 @@ OPTIMIZATION = Optimization(
 )
 
 FINETUNING = Finetuning(
-    training=(MixtureTask(name="simple-spelling", rows=1500), MixtureTask(name="spelling-bee", rows=500)),
+    training=(MixtureTask(name="simple-spelling", rows=1000), MixtureTask(name="spelling-bee", rows=400)),
     validation=(MixtureTask(name="simple-spelling", rows=64), MixtureTask(name="spelling-bee", rows=32)),
     sequence_length=256,
     batch_tokens=4096,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Mapping
@@ -99,10 +100,10 @@ def _highlights(store: Store, stages: Mapping[str, Stage], references: Reference
 
 
 def _sample(store: Store, stages: Mapping[str, Stage]) -> list[str]:
-    """The first text of the base model's samples."""
+    """The first text that the base model wrote."""
     for stage in stages.values():
         if stage.kind is StageKind.EVALUATE and stage.name.endswith("-base"):
-            page = (store.fetch(stage.address) / "samples.md").read_text(encoding="utf-8")
-            _heading, first, *_others = page.split("\n## ")
-            return ["", f"the base model wrote ({stage.address}):", *first.splitlines()[1:]]
+            evaluation = json.loads((store.fetch(stage.address) / "evaluation.json").read_text(encoding="utf-8"))
+            for sample in evaluation["samples"][:1]:
+                return ["", f"the base model continues {sample['prompt']!r}:", f"{sample['prompt']}{sample['answer']}"]
     return []

@@ -59,7 +59,7 @@ def test_the_run_ends_with_a_table_the_export_the_losses_and_a_sample(finished: 
     output = (finished.home / "output").read_text()
     assert "bits per byte at the drop" in output
     assert "recalibrated" in output
-    assert "the base model wrote" in output
+    assert "the base model continues" in output
     assert "/export_hf/micro_drope_50-long-sft-" in output
     (repositories,) = (Path(finished.store) / "hub").iterdir()
     assert sorted(folder.name for folder in repositories.iterdir()) == [
