@@ -17,7 +17,7 @@ REPOSITORIES = [f"lab/nanochat-tiny_drope_50-{kind}" for kind in ("base", "hf-ba
 
 
 def published_files(folder: Path) -> dict[str, bytes]:
-    """Every published file; the storage's private folder is none."""
+    """Everything below the folder that is a file."""
     found = (path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
@@ -29,6 +29,7 @@ def stamps(folder: Path) -> dict[str, int]:
 def test_four_repositories_appear_with_their_files_card_and_index(stage: Any, tmp_path: Path) -> None:
     publication = stage.run(url=(tmp_path / "hub").as_uri())
     files = published_files(tmp_path / "hub")
+    assert [path.name for path in (tmp_path / "hub").iterdir()] == ["lab"]
     assert sorted({"/".join(path.split("/")[:2]) for path in files}) == sorted(REPOSITORIES)
     hf_sft = {path.rpartition("/")[2] for path in files if path.startswith("lab/nanochat-tiny_drope_50-hf-sft/")}
     assert hf_sft == {
@@ -85,13 +86,15 @@ def test_only_what_changed_is_written_and_what_is_gone_is_removed(stage: Any, tm
     assert (repository / "ADDED_BY_HAND.md").read_text() == "mine"
 
 
-def test_a_file_that_vanished_is_written_again(stage: Any, tmp_path: Path) -> None:
+def test_a_file_that_vanished_or_was_cut_short_is_written_again(stage: Any, tmp_path: Path) -> None:
     url = (tmp_path / "hub").as_uri()
     stage.run(url=url)
     lost = tmp_path / "hub" / REPOSITORIES[0] / "model_000300.pt"
-    lost.unlink()
-    assert stage.run(url=url).metrics["files_written"] == 1
-    assert lost.read_bytes() == (stage.inputs["native-base"] / "model_000300.pt").read_bytes()
+    content = lost.read_bytes()
+    for damage in (lost.unlink, lambda: lost.write_bytes(content[:-1])):
+        damage()
+        assert stage.run(url=url).metrics["files_written"] == 1
+        assert lost.read_bytes() == content
 
 
 def test_a_publication_that_broke_off_claims_only_what_is_there_and_is_completed(stage: Any, tmp_path: Path) -> None:
@@ -100,7 +103,7 @@ def test_a_publication_that_broke_off_claims_only_what_is_there_and_is_completed
     (stage.inputs["hf-base"] / "model.safetensors").write_bytes(b"newer weights")
     (repository / "README.md").unlink()
     (repository / "README.md" / "in the way").mkdir(parents=True)  # the card, written last, will fail
-    with pytest.raises(StoreError):
+    with pytest.raises(StageError, match=r"publication folder: .*README\.md: Is a directory"):
         stage.run(url=url)
     assert (repository / "model.safetensors").read_bytes() == b"newer weights"
     index = json.loads((repository / ".miniseries.json").read_text())["files"]
