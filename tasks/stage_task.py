@@ -2,7 +2,8 @@
 
 Prefect's own cache is off: presence of a committed, whole artifact in the store is the cache. Tasks pass a
 tag and a key in, and a small reference out; bytes never travel through Prefect. Heavy stages are called,
-never submitted to a thread: only the main thread hears a cancellation (facts on Prefect, 3.2).
+never submitted to a thread: only the main thread hears a cancellation (facts on Prefect, 3.2). They have no tags:
+for a tagged task the server is asked for a concurrency slot, half a second and more each.
 """
 
 from __future__ import annotations
@@ -34,7 +35,6 @@ def stage_task(kind: StageKind, *, launcher: Launcher, retries: int, summary: Su
     @task(
         name=kind.value,
         task_run_name="{title}",
-        tags=["miniseries", kind.value],
         cache_policy=NO_CACHE,
         persist_result=False,
         retries=retries,
