@@ -74,7 +74,10 @@ def tokenizer_config(state: ModelState, tokenizer: Tokenizer) -> dict[str, objec
     bos = tokenizer.special_tokens[0]
     config: dict[str, object] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_input_names": ["input_ids", "attention_mask"],  # transformers 4 would add token types, which no model takes
+        "model_input_names": [
+            "input_ids",
+            "attention_mask",
+        ],  # transformers 4 would add token types, which no model takes
         "model_max_length": state.sequence_length,
         "bos_token": bos,
         "eos_token": end_token(state, tokenizer),

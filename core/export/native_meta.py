@@ -2,7 +2,7 @@
 
 `model_config` has exactly the six fields that nanochat's GPTConfig takes, because it refuses others; everything else
 about the shape is in `architecture`. `use_rope` stands where the seed writes it for base models (`loop_state`) and at
-the top, in fine-tuned models too: a loader that finds it nowhere assumes True and silently gives a DroPE model positions.
+the top, in fine-tuned models too: a loader that finds it nowhere assumes True and silently rotates a DroPE model.
 """
 
 from __future__ import annotations

@@ -226,27 +226,32 @@ class NanoChatModel(NanoChatPreTrainedModel):
         positions = rotation(position_ids, config.head_dim, config.rope_theta) if config.use_rope else None
         if config.normalize_embedding:
             x = normalize(x, config.rms_norm_eps)
-        states, attentions = [x], []
-        for layer in self.layers:
-            x, weights = layer(
-                x,
-                position_embeddings=positions,
-                attention_mask=mask,
-                past_key_values=past_key_values,
-                cache_position=cache_position,
-                position_ids=position_ids,
-                **kwargs,
-            )
-            states.append(x)
-            attentions.append(weights)
-        x = states[-1] = normalize(x, config.rms_norm_eps)
+        states, attentions = self._run_layers(
+            x,
+            position_embeddings=positions,
+            attention_mask=mask,
+            past_key_values=past_key_values,
+            cache_position=cache_position,
+            position_ids=position_ids,
+            **kwargs,
+        )
         output = BaseModelOutputWithPast(
-            last_hidden_state=x,
+            last_hidden_state=states[-1],
             past_key_values=past_key_values,
             hidden_states=tuple(states) if _chosen(output_hidden_states, config.output_hidden_states) else None,
             attentions=tuple(attentions) if _chosen(output_attentions, config.output_attentions) else None,
         )
         return output if _chosen(return_dict, config.return_dict) else output.to_tuple()
+
+    def _run_layers(self, x: Tensor, **kwargs: Any) -> tuple[list[Tensor], list[Tensor | None]]:
+        """The residual stream before each layer and, normed, after the last; the attention weights of each layer."""
+        states, attentions = [x], []
+        for layer in self.layers:
+            x, weights = layer(x, **kwargs)
+            states.append(x)
+            attentions.append(weights)
+        states[-1] = normalize(x, self.config.rms_norm_eps)
+        return states, attentions
 
     def _causal_mask(
         self,
