@@ -18,7 +18,7 @@ from core.planning.title import title
 from core.recipes.table import find_recipe
 from core.stages.kind import StageKind
 from flows.console import console, count, listing, print_json
-from flows.prefect_environment import apply_defaults
+from flows.prefect_environment import prefect_for_this_run
 from flows.stopping import stop_once
 from tasks.display import BarDisplay, Display, LineDisplay, shown_on
 from tasks.settings import settings_from_environment
@@ -43,11 +43,11 @@ def run_json(tag: str) -> None:
 
 
 def _run_flow(tag: str, display: Display) -> References:
-    apply_defaults()
-    from flows.pipeline import pipeline  # after the defaults: Prefect reads its settings when imported
+    with prefect_for_this_run():
+        from flows.pipeline import pipeline
 
-    with stop_once(), shown_on(display):
-        references: References = pipeline(tag)
+        with stop_once(), shown_on(display):
+            references: References = pipeline(tag)
     return references
 
 
