@@ -1,4 +1,4 @@
-"""Imports point downwards: flows > tasks > core > artifacts; core and artifacts never import Prefect; planning never torch."""
+"""Imports point downwards: flows > tasks > core > artifacts; no Prefect in the lower two, no torch in planning."""
 
 from __future__ import annotations
 

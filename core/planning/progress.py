@@ -33,12 +33,13 @@ class Progress:
 def required(stages: Iterable[Stage], survey: Survey) -> set[str]:
     """Keys that must be made to have every leaf of `stages`: backwards from the leaves, stopping at what exists.
 
-    An artifact that was collected as garbage is made again only if something missing is made from it.
+    An artifact that was collected as garbage is made again only if something missing is made from it; one that
+    is damaged is made again in any case, since it claims to be there.
     """
     stages = list(stages)
     used = {need.key for stage in stages for need in stage.needs.values()}
     missing: set[str] = set()
-    pending = [stage for stage in stages if stage.key not in used]
+    pending = [stage for stage in stages if stage.key not in used or _is_damaged(stage, survey)]
     while pending:
         stage = pending.pop()
         if stage.key in missing or _is_committed(stage, survey):
@@ -82,6 +83,11 @@ def _progress(
     if step is not None:
         return Progress("resumable", needed, step, f"at step {step:,}")
     return Progress("pending", needed, None, "damaged, will be made again" if found.damaged else "")
+
+
+def _is_damaged(stage: Stage, survey: Survey) -> bool:
+    found = survey.get(stage.address.folder)
+    return found is not None and found.damaged
 
 
 def _is_committed(stage: Stage, survey: Survey) -> bool:

@@ -1,4 +1,4 @@
-"""What users get wrong, and what their machines do to them: one line, non-zero, nothing half-written counted as done."""
+"""What users get wrong and machines do to them: one line, non-zero, nothing half-written counted as done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One whole family member through every stage, by the command line and by a deployment, against a real Prefect server."""
+"""A model through every stage, by the command line and by a deployment, with a real Prefect server."""
 
 from __future__ import annotations
 
@@ -67,9 +67,7 @@ def test_the_run_ends_with_a_table_the_export_the_losses_and_a_sample(finished: 
     ]
 
 
-def test_running_again_makes_nothing_and_shows_every_stage_as_cached(
-    finished: Miniseries, prefect_server: str
-) -> None:
+def test_running_again_makes_nothing_and_shows_every_stage_as_cached(finished: Miniseries, prefect_server: str) -> None:
     result = finished.json("run", TAG, "--json")
     assert Counter(stage["state"] for stage in result["stages"].values()) == {"cached": len(result["stages"])}
     run = last_flow_run(prefect_server, deployed=False)

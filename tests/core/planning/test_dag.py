@@ -94,6 +94,14 @@ def test_an_artifact_that_nothing_missing_needs_is_not_made_again() -> None:
     assert required(stages, without) == {publish.key}
 
 
+def test_a_damaged_artifact_is_made_again_even_if_all_that_was_made_from_it_exists() -> None:
+    stages = pipeline_stages(recipes()["tiny"])
+    survey = {stage.address.folder: COMMITTED for stage in stages}
+    tokenizer = stages[1]
+    damaged = {**survey, tokenizer.address.folder: Found(committed=True, damaged=True)}
+    assert required(stages, damaged) == {tokenizer.key}
+
+
 def test_every_state_is_told_apart() -> None:
     stages = pipeline_stages(recipes()["tiny"])
     corpus, tokenizer = stages[0], stages[1]
