@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from s3_server import free_port
 
 from artifacts.address import Address
 from artifacts.bucket import BucketStorage, Patience
@@ -264,11 +265,11 @@ def test_when_nobody_can_say_whether_a_commit_counts_its_files_stay(
 
 
 def test_an_unreachable_server_is_one_line_without_its_password(
-    monkeypatch: pytest.MonkeyPatch, moto_server: Any, server_tools: Any
+    monkeypatch: pytest.MonkeyPatch, moto_server: Any
 ) -> None:
     for name, value in moto_server.environment().items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://someone:sesame-open@127.0.0.1:{server_tools.free_port()}")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://someone:sesame-open@127.0.0.1:{free_port()}")
     with pytest.raises(StoreUnavailable, match="cannot be reached") as caught:
         BucketStorage("miniseries", "x", "s3://miniseries/x", HASTE).read("a.json")
     assert "\n" not in str(caught.value)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from running import Miniseries, end_family, free_port, wait_until
+from running import Miniseries, end_family, wait_until
+from s3_server import Server, free_port, running_moto
 
 
 @pytest.fixture
@@ -59,3 +60,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> M
     assert done.returncode == 0, done.stderr
     (home / "output").write_text(done.stdout)
     return whole
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A moto server process with the bucket `miniseries`."""
+    with running_moto(tmp_path_factory.mktemp("moto") / "log") as server:
+        yield server

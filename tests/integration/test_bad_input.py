@@ -7,7 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from running import Miniseries, free_port
+from running import Miniseries
+from s3_server import free_port
 
 
 def one_line(errors: str) -> str:

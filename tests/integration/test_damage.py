@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from running import Miniseries
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("finished")]
 
 
 def flip(path: Path) -> None:

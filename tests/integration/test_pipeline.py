@@ -17,7 +17,7 @@ from running import ROOT, Miniseries, end_family, wait_until
 
 from core.stages.kind import StageKind
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("finished")]
 TAG = "micro_drope_50_long"
 
 

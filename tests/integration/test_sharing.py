@@ -16,6 +16,7 @@ def training(plan: dict[str, Any]) -> list[tuple[str, str]]:
     return [(stage["kind"], stage["state"]) for stage in plan["stages"] if stage["kind"] in ("pretrain", "recalibrate")]
 
 
+@pytest.mark.xdist_group("finished")
 def test_a_second_tag_trains_only_what_it_does_not_share_and_plan_says_so_before(
     finished: Miniseries, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -30,12 +29,6 @@ def wait_until(condition: Callable[[], Any]) -> Any:
             return value
         pause.wait(0.02)
     raise AssertionError("what was waited for did not happen")
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from s3_server import Server, free_port, wait_for_port
 
 from artifacts.bucket import BucketStorage
 from artifacts.folder import FolderStorage
@@ -113,12 +114,11 @@ def rados_gateway(tmp_path_factory: pytest.TempPathFactory, request: pytest.Fixt
     missing = [program for program in CEPH_PROGRAMS if shutil.which(program) is None]
     if missing:
         pytest.skip(f"Ceph is not installed here ({', '.join(missing)} missing)")
-    tools = request.getfixturevalue("server_tools")
-    root, port = tmp_path_factory.mktemp("ceph"), tools.free_port()
+    root, port = tmp_path_factory.mktemp("ceph"), free_port()
     try:
-        _start_ceph(root, tools.free_port(), port)
-        tools.wait_for_port(port, None)
-        server = tools.Server(f"http://127.0.0.1:{port}", "AKCEPHEXAMPLE", "ceph-secret-example")
+        _start_ceph(root, free_port(), port)
+        wait_for_port(port, None)
+        server = Server(f"http://127.0.0.1:{port}", "AKCEPHEXAMPLE", "ceph-secret-example")
         server.client().create_bucket(Bucket="miniseries")
         yield server
     finally:
