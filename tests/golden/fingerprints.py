@@ -1,0 +1,124 @@
+"""What is compared of each kind's artifact: hashes where bytes are exact on every machine, numbers where they are not.
+
+A fingerprint is a flat mapping. Text and whole numbers must be equal; floats come from floating-point arithmetic
+whose last bits depend on the processor, and may differ by a ten-thousandth. A parquet file's bytes depend on the
+library that wrote it, so of a corpus the documents are hashed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from math import isclose
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from core.data.corpus.artifact import Corpus, read_documents
+from core.stages.kind import StageKind
+
+Leaf = str | int | float | None
+Fingerprint = dict[str, Leaf]
+
+TOLERANCE = 1e-4  # relative
+NORMS = ("transformer.wte.weight", "transformer.h.0.attn.c_k.weight", "transformer.h.1.mlp.c_proj.weight")
+TRACES = {
+    "loss.jsonl": ("loss",),
+    "metrics.jsonl": (
+        *("rate_multiplier", "gradient_norm"),
+        *("validation_bpb", "drop_bpb_with_rope", "drop_bpb_without_rope"),
+    ),
+}
+
+
+def sha256(content: bytes) -> str:
+    """The first 16 hex digits: enough to notice, short enough to read."""
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def files(folder: Path) -> Fingerprint:
+    """Every file with the hash of its bytes."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {path.relative_to(folder).as_posix(): sha256(path.read_bytes()) for path in paths}
+
+
+def corpus(folder: Path) -> Fingerprint:
+    """Every shard with the hash of its documents; the description but for the revision, which names the interpreter."""
+    description = Corpus.load(folder)
+    found: Fingerprint = {"files": names(folder), "validation_shard": description.validation_shard}
+    for shard in description.shards:
+        texts = [text for batch in read_documents(folder / shard.file, 1024) for text in batch]
+        found[f"{shard.file} documents"] = shard.documents
+        found[f"{shard.file} characters"] = shard.characters
+        found[f"{shard.file} text"] = sha256(json.dumps(texts).encode())
+    return found
+
+
+def training(folder: Path) -> Fingerprint:
+    """Losses and measurements of every step, the state, and norms of some weights and their optimizer state."""
+    found: Fingerprint = {"files": names(folder), "state.json": sha256((folder / "state.json").read_bytes())}
+    for file, traced in TRACES.items():
+        for line in (folder / file).read_text().splitlines():
+            record = json.loads(line)
+            found |= {f"{file} step {record['step']} {name}": record[name] for name in traced if name in record}
+    for file in ("model.safetensors", "optimizer.safetensors"):
+        tensors = load_file(folder / file)
+        found[f"{file} tensors"] = len(tensors)
+        chosen = [name for name in sorted(tensors) if name.startswith(NORMS)]
+        found |= {f"{file} {name} norm": float(np.linalg.norm(tensors[name].astype(np.float64))) for name in chosen}
+    return found
+
+
+def evaluation(folder: Path) -> Fingerprint:
+    """Everything in `evaluation.json`, leaf by leaf, and the page of samples."""
+    document = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+    page = sha256((folder / "samples.md").read_bytes())
+    return {"files": names(folder), **dict(leaves(document, "evaluation.json")), "samples.md": page}
+
+
+FINGERPRINTS: Mapping[StageKind, Callable[[Path], Fingerprint]] = {
+    **dict.fromkeys(StageKind, files),
+    StageKind.CORPUS: corpus,
+    StageKind.PRETRAIN: training,
+    StageKind.RECALIBRATE: training,
+    StageKind.SFT: training,
+    StageKind.LONG_SFT: training,
+    StageKind.EVALUATE: evaluation,
+}
+
+
+def names(folder: Path) -> str:
+    """The files of a folder in one line."""
+    return " ".join(files(folder))
+
+
+def leaves(value: object, path: str) -> Iterator[tuple[str, Leaf]]:
+    """The leaves of a JSON value with their paths."""
+    if isinstance(value, dict | list):
+        for name, member in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(member, f"{path}/{name}")
+    else:
+        assert value is None or isinstance(value, str | int | float)
+        yield path, value
+
+
+def differences(recorded: Fingerprint, measured: Fingerprint) -> list[str]:
+    """One phrase for each entry that is not the same, sorted by name."""
+    found = []
+    for name in sorted(recorded.keys() | measured.keys()):
+        if name not in measured:
+            found.append(f"{name} is gone")
+        elif name not in recorded:
+            found.append(f"{name} is new")
+        elif not same(recorded[name], measured[name]):
+            found.append(f"{name} was {recorded[name]!r}, is {measured[name]!r}")
+    return found
+
+
+def same(recorded: Leaf, measured: Leaf) -> bool:
+    """Equal, or floats within the tolerance."""
+    if isinstance(recorded, float) and isinstance(measured, float):
+        return isclose(recorded, measured, rel_tol=TOLERANCE)
+    return recorded == measured

@@ -1,0 +1,190 @@
+"""Input artifacts that never change, one folder each, made when first asked for.
+
+No golden stage reads what another one made: when the meaning of one kind changes, its golden test alone fails.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from fixed_models import BASE, CHAT, LENGTH, VOCABULARY, write_model
+from fixed_text import numbers, some_documents
+
+from core.data.corpus.artifact import Corpus, Shard, shard_file, write_documents
+from core.data.rows import RowsWriter
+from core.data.tokenizer import Tokenizer
+from core.model.checkpoint import ModelState
+from core.posttraining.conversation import Conversation, Part, assistant, user
+from core.posttraining.held_out import HeldOut, write_held_out
+from core.recipes.vocabulary import SPECIAL_TOKENS, SPLIT_PATTERN
+
+MERGES = (
+    *("he", " t", "th", "er", " a", "in", "re", "or", "es", "on", "st", "en"),
+    *(" the", "ing", "ed", " o", " w", " s", "ea", "le", "ll", " f", " l"),
+)
+TALKS = (
+    HeldOut("spelling", True, Conversation((user("Spell the word: cat"), assistant("cat:c,a,t")))),
+    HeldOut("spelling", True, Conversation((user("Spell the word: row"), assistant("row:r,o,w")))),
+    HeldOut("chat", False, Conversation((user("Hi!"), assistant("One and one: ", Part("python", "1+1"), " is 2.")))),
+)
+
+
+class FixedInputs:
+    """Folders below `root`; every attribute is the path of one artifact."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def folder(self, name: str) -> Path:
+        """A new folder."""
+        path = self._root / name
+        path.mkdir(parents=True)
+        return path
+
+    @cached_property
+    def corpus(self) -> Path:
+        """Shards 0 and 1 for training, shard 2 held out."""
+        folder, listed = self.folder("corpus"), []
+        for number in range(3):
+            texts = some_documents(60, seed=number)
+            write_documents(folder / shard_file(number), texts)
+            characters = sum(map(len, texts))
+            listed.append(Shard(number=number, file=shard_file(number), documents=60, characters=characters))
+        Corpus(source="golden", revision="1", validation_shard=2, shards=tuple(listed)).save(folder)
+        return folder
+
+    @cached_property
+    def tokenizer(self) -> Path:
+        """Bytes and a few merges; the family's special tokens."""
+        folder = self.folder("tokenizer")
+        ranks = {bytes([byte]): byte for byte in range(256)}
+        ranks |= {merge.encode(): 256 + rank for rank, merge in enumerate(MERGES)}
+        tokenizer = Tokenizer(SPLIT_PATTERN, SPECIAL_TOKENS, ranks)
+        assert tokenizer.vocabulary_size == VOCABULARY
+        tokenizer.save(folder)
+        return folder
+
+    @cached_property
+    def rows(self) -> Path:
+        """A group of 50 packed rows."""
+        return self._rows("rows", 50, seed=1)
+
+    @cached_property
+    def more_rows(self) -> Path:
+        """Another group: 12 steps of 6 rows wrap around."""
+        return self._rows("more-rows", 17, seed=2)
+
+    @cached_property
+    def validation_rows(self) -> Path:
+        """Rows to measure on."""
+        return self._rows("validation-rows", 11, seed=3)
+
+    @cached_property
+    def mixture(self) -> Path:
+        """21 rows of T+1, the last step of 6 is filled up."""
+        return self._mixture("mixture", LENGTH)
+
+    @cached_property
+    def long_mixture(self) -> Path:
+        """The same of 2T+1."""
+        return self._mixture("long-mixture", 2 * LENGTH)
+
+    @cached_property
+    def base_model(self) -> Path:
+        """Half way through its horizon, with RoPE, SwiGLU."""
+        return self._model("base-model", BASE)
+
+    @cached_property
+    def chat_model(self) -> Path:
+        """Fine-tuned, without RoPE, ReLU squared."""
+        return self._model("chat-model", CHAT)
+
+    @cached_property
+    def native_base(self) -> Path:
+        """What publishing reads of a native export."""
+        return self._native("native-base", BASE)
+
+    @cached_property
+    def native_chat(self) -> Path:
+        """The same of a fine-tune."""
+        return self._native("native-chat", CHAT)
+
+    @cached_property
+    def hf_export(self) -> Path:
+        """A Hugging Face export, for publishing: of either model."""
+        folder = self.folder("hf-export")
+        (folder / "model.safetensors").write_bytes(b"weights" * 100)
+        (folder / "config.json").write_text('{"model_type": "nanochat"}\n')
+        return folder
+
+    @cached_property
+    def evaluation(self) -> Path:
+        """An evaluation, for publishing."""
+        folder = self.folder("evaluation")
+        bits = {
+            "value": 2.0625,
+            "unit": "bits per byte",
+            "sample_size": 98765,
+            "sample_unit": "bytes",
+            "interval": None,
+        }
+        exact = {"value": 0.5, "unit": "share", "sample_size": 64, "sample_unit": "questions", "interval": [0.38, 0.62]}
+        results = {
+            "bits_per_byte": {**bits, "interval": None},
+            "exact_answers/spelling": {**exact, "interval": [0.38, 0.62]},
+        }
+        (folder / "evaluation.json").write_text(json.dumps({"suite": "base", "results": results}))
+        (folder / "samples.md").write_text("# Samples\n")
+        return folder
+
+    def _rows(self, name: str, rows: int, seed: int) -> Path:
+        folder = self.folder(name)
+        with RowsWriter(folder, "rows", LENGTH + 1, VOCABULARY) as writer:
+            writer.append(_counting(rows, LENGTH + 1, seed))
+        return folder
+
+    def _mixture(self, name: str, length: int) -> Path:
+        folder = self.folder(name)
+        for split, rows in (("train", 21), ("validation", 5)):
+            with RowsWriter(folder, f"{split}.rows", length + 1, VOCABULARY) as writer:
+                writer.append(_counting(rows, length + 1, seed=rows))
+            mask = np.arange(rows * (length + 1)).reshape(rows, length + 1) % 3 > 0
+            mask[1] = False  # a conversation without a supervised token
+            with RowsWriter(folder, f"{split}.mask", length + 1, 2) as writer:
+                writer.append(mask.astype(int))
+        write_held_out(folder, TALKS)
+        return folder
+
+    def _model(self, name: str, state: ModelState) -> Path:
+        self._root.mkdir(exist_ok=True)
+        write_model(self._root / name, state)
+        return self._root / name
+
+    def _native(self, name: str, state: ModelState) -> Path:
+        folder = self.folder(name)
+        meta = {
+            "step": state.step,
+            "architecture": asdict(state.architecture),
+            "phase": state.phase,
+            "use_rope": state.use_rope,
+            "user_config": {"precision": state.precision},
+            "max_seq_len": state.sequence_length,
+            "total_batch_size": state.batch_tokens,
+            "tokens_seen": state.tokens_seen,
+        }
+        (folder / f"meta_{state.step:06d}.json").write_text(json.dumps(meta))
+        (folder / f"model_{state.step:06d}.pt").write_bytes(b"native weights" * 100)
+        return folder
+
+
+def _counting(rows: int, row_tokens: int, seed: int) -> np.ndarray:
+    """Rows [rows, row_tokens] that count up from a drawn id in a drawn stride of 1 to 3: learnable in a few steps."""
+    draw = numbers(seed)
+    starts = np.array(list(islice(draw, rows)))[:, None]
+    strides = 1 + np.array(list(islice(draw, rows)))[:, None] % 3
+    return (starts + strides * np.arange(row_tokens)) % VOCABULARY
