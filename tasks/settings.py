@@ -39,17 +39,16 @@ class RunSettings:
 
 
 def settings_from_environment() -> RunSettings:
-    """Resolve MINISERIES_STORE, _PROCESSES, _MICRO_BATCH, _CHECKPOINT_SECONDS, _LEASE_SECONDS, _HUB."""
+    """Resolve MINISERIES_STORE, _PROCESSES, _MICRO_BATCH, _{CHECKPOINT,LEASE,GRACE}_SECONDS, _HUB."""
     store_url = os.environ.get("MINISERIES_STORE") or None
-    micro_batch = int(_number("MINISERIES_MICRO_BATCH", 0))
     return RunSettings(
         store_url=store_url,
-        lease_seconds=_number("MINISERIES_LEASE_SECONDS", LEASE_SECONDS),
-        grace_seconds=_number("MINISERIES_GRACE_SECONDS", GRACE_SECONDS),
+        lease_seconds=_seconds("MINISERIES_LEASE_SECONDS", LEASE_SECONDS),
+        grace_seconds=_seconds("MINISERIES_GRACE_SECONDS", GRACE_SECONDS),
         runtime=Runtime(
-            processes=int(_number("MINISERIES_PROCESSES", 0)) or max(1, gpu_count()),
-            micro_batch_rows=micro_batch or None,
-            checkpoint_seconds=_number("MINISERIES_CHECKPOINT_SECONDS", CHECKPOINT_SECONDS),
+            processes=_count("MINISERIES_PROCESSES") or max(1, gpu_count()),
+            micro_batch_rows=_count("MINISERIES_MICRO_BATCH"),
+            checkpoint_seconds=_seconds("MINISERIES_CHECKPOINT_SECONDS", CHECKPOINT_SECONDS),
             publication_url=os.environ.get("MINISERIES_HUB") or f"{Store.open(store_url).url}/hub",
         ),
     )
@@ -64,16 +63,20 @@ def gpu_count() -> int:
     return len(listed.stdout.splitlines()) if listed.returncode == 0 else 0
 
 
-def _number(name: str, default: float) -> float:
+def _seconds(name: str, default: float) -> float:
     text = os.environ.get(name, "")
-    if not text:
-        return default
     try:
-        value = float(text)
+        value = float(text) if text else default
     except ValueError:
         value = -1.0
-    if value < 0:
-        raise SettingsError(
-            f"{name}={text!r} is not a number of at least 0; correct it or unset it (default {default:g})"
-        )
+    if not 0 < value < float("inf"):
+        raise SettingsError(f"{name}={text!r} is no time; set seconds above 0, or unset it (default {default:g})")
     return value
+
+
+def _count(name: str) -> int | None:
+    """None when it is unset: the program chooses."""
+    text = os.environ.get(name, "")
+    if text and not (text.isascii() and text.isdigit() and int(text)):
+        raise SettingsError(f"{name}={text!r} is no count; set a whole number of at least 1, or unset it")
+    return int(text) if text else None

@@ -1,0 +1,51 @@
+"""Settings from the environment: what is not usable is named, in one line, before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tasks.settings import CHECKPOINT_SECONDS, SettingsError, settings_from_environment
+
+NAMES = ("PROCESSES", "MICRO_BATCH", "CHECKPOINT_SECONDS", "LEASE_SECONDS", "GRACE_SECONDS", "HUB")
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MINISERIES_STORE", str(tmp_path))
+    for name in NAMES:
+        monkeypatch.delenv(f"MINISERIES_{name}", raising=False)
+
+
+def test_unset_means_the_defaults(tmp_path: Path) -> None:
+    settings = settings_from_environment()
+    assert settings.runtime.checkpoint_seconds == CHECKPOINT_SECONDS
+    assert settings.runtime.micro_batch_rows is None
+    assert settings.runtime.processes >= 1
+    assert settings.runtime.publication_url == f"{tmp_path.as_uri()}/hub"
+
+
+def test_what_is_set_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINISERIES_PROCESSES", "3")
+    monkeypatch.setenv("MINISERIES_MICRO_BATCH", "4")
+    monkeypatch.setenv("MINISERIES_LEASE_SECONDS", "0.5")
+    settings = settings_from_environment()
+    assert (settings.runtime.processes, settings.runtime.micro_batch_rows) == (3, 4)
+    assert settings.lease_seconds == 0.5
+
+
+@pytest.mark.parametrize("name", ["PROCESSES", "MICRO_BATCH"])
+@pytest.mark.parametrize("value", ["many", "0", "-1", "1.5", "inf", "nan", "²"])
+def test_a_count_must_be_a_whole_number_above_0(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"MINISERIES_{name}", value)
+    with pytest.raises(SettingsError, match=f"MINISERIES_{name}='{value}'"):
+        settings_from_environment()
+
+
+@pytest.mark.parametrize("name", ["CHECKPOINT_SECONDS", "LEASE_SECONDS", "GRACE_SECONDS"])
+@pytest.mark.parametrize("value", ["soon", "0", "-1", "inf", "nan"])
+def test_a_time_must_be_a_finite_number_above_0(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"MINISERIES_{name}", value)
+    with pytest.raises(SettingsError, match=f"MINISERIES_{name}='{value}'"):
+        settings_from_environment()
