@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
 
-PIPE_WIDTH = 200  # a file has no width: wide enough that no cell is cut
+PIPE_WIDTH = 400  # a file has no width: wide enough that no cell is wrapped
 
 
 def console() -> Console:
@@ -28,10 +29,15 @@ def print_error(line: str) -> None:
 
 
 def listing(*columns: str) -> Table:
-    """A plain table; numbers go right by giving a column name that ends with `>`."""
+    """A plain table; numbers go right by giving a column name that ends with `>`.
+
+    On a narrow terminal the widest texts wrap first, and numbers last: nothing is cut.
+    """
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
-        table.add_column(column.rstrip(">"), justify="right" if column.endswith(">") else "left", no_wrap=True)
+        is_number = column.endswith(">")
+        justify: Literal["left", "right"] = "right" if is_number else "left"
+        table.add_column(column.rstrip(">"), justify=justify, no_wrap=is_number, overflow="fold")
     return table
 
 

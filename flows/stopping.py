@@ -18,8 +18,13 @@ class Stopped(BaseException):
 
 @contextmanager
 def stop_once() -> Iterator[None]:
-    """Raise `Stopped` in the main thread at the first such signal and ignore the following, until the block ends."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    """Raise `Stopped` in the main thread at the first such signal and ignore the following, until the block ends.
+
+    Who was started by `nohup` asked that SIGHUP be ignored, and it stays so.
+    """
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
 
     def handle(number: int, _frame: FrameType | None) -> None:
         for each in numbers:

@@ -15,6 +15,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
 
 from core.stages import report
 
@@ -71,14 +72,15 @@ class BarDisplay:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._bars = Progress(
-            TextColumn("  {task.description}"),
-            BarColumn(bar_width=24),
+            TextColumn("  {task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
+            BarColumn(bar_width=12),
             TextColumn("{task.fields[share]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[text]}", style="dim"),
+            TextColumn("{task.fields[text]}", style="dim", markup=False),
             console=console,
             transient=True,
+            expand=True,  # the title takes what room there is; numbers are never cut for it
         )
         self._bar: TaskID | None = None
 
@@ -89,7 +91,8 @@ class BarDisplay:
     def advance(self, progress: report.Progress) -> None:
         if self._bar is not None:
             share = f"{progress.done:,.0f}/{progress.total:,.0f} {progress.unit}"
-            self._bars.update(self._bar, completed=progress.done, total=progress.total, share=share, text=progress.text)
+            done, total, text = progress.done, progress.total, progress.text
+            self._bars.update(self._bar, completed=done, total=total, share=share, text=text, refresh=True)
 
     def say(self, line: str) -> None:
         self._console.print(f"    {line}", style="dim", highlight=False, markup=False)
