@@ -7,11 +7,13 @@ conditional create after the lease was confirmed, so a holder that was replaced 
 
 from __future__ import annotations
 
+import logging
+import signal
 import socket
 import tempfile
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,10 +21,11 @@ from typing import Literal
 import platformdirs
 
 from artifacts.encoding import canonical
-from artifacts.errors import LeaseLost
+from artifacts.errors import AlreadyCommitted, LeaseLost, StoreUnavailable
 from artifacts.lease import HeldLease
 from artifacts.manifest import Manifest
 from artifacts.provenance import capture
+from artifacts.redaction import redact
 from artifacts.store import Attempt, Store
 from core.planning.stage import Stage
 from core.stages.report import Progress, parse
@@ -36,9 +39,14 @@ State = Literal["cached", "reused", "made"]
 WAIT_SECONDS = 1.0  # between looks at a stage that somebody else is making
 TAIL_LINES = 40
 
+log = logging.getLogger("miniseries.tasks")
+
 
 class StageFailed(Exception):
     """A stage ended without its artifact, and running it again will end the same way: one line for its user."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(redact(" ".join(message.split())))
 
 
 class StageInterrupted(StageFailed):
@@ -57,8 +65,9 @@ class Performed:
 def perform(stage: Stage, settings: RunSettings, launcher: Launcher, title: str, display: Display) -> Performed:
     """Return the stage's artifact, made if need be.
 
-    Raises `StageFailed` with one line, `StageInterrupted` when trying again is worth while, and
-    `artifacts.errors.StoreError` when the store refuses or an input is damaged.
+    Raises `StageFailed` with one line, `StageInterrupted` when trying again is worth while,
+    `artifacts.errors.StoreError` when the store refuses or an input is damaged, and `OSError` when this machine's
+    own disk does.
     """
     started = time.monotonic()
     store = settings.open_store()
@@ -72,16 +81,19 @@ def perform(stage: Stage, settings: RunSettings, launcher: Launcher, title: str,
         seconds = time.monotonic() - started
         display.end(title, "reused", seconds, "made by another run")
         return Performed(state="reused", manifest=waited, seconds=seconds)
-    display.begin(title)
-    state = "failed"
+    ending = "stopped"
     try:
+        display.begin(title)
         with waited.kept_alive():
-            manifest = _make(store, stage, settings, launcher, waited, display)
-        state = "made"
+            state, manifest = _made_or_reused(store, stage, settings, launcher, waited, display)
+        ending = state
+    except Exception:
+        ending = "failed"
+        raise
     finally:
-        display.end(title, state, time.monotonic() - started, "")
-        waited.release()
-    return Performed(state="made", manifest=manifest, seconds=time.monotonic() - started)
+        waited.release()  # before anything is shown: a terminal that went away must not keep the lease
+        display.end(title, ending, time.monotonic() - started, "")
+    return Performed(state=state, manifest=manifest, seconds=time.monotonic() - started)
 
 
 def _lease_or_manifest(
@@ -92,17 +104,39 @@ def _lease_or_manifest(
     while True:
         lease = store.leases.acquire(stage.address, purpose=title, ttl=settings.lease_seconds)
         if isinstance(lease, HeldLease):
-            manifest = store.whole_manifest(stage.address)
-            if manifest is None:
-                return lease
-            lease.release()
-            return manifest
+            return _manifest_after_all(store, stage, lease) or lease
         if lease.description != announced:
             announced = lease.description
             display.say(f"{title}: waiting for {announced}")
         time.sleep(WAIT_SECONDS)
         if (manifest := store.whole_manifest(stage.address)) is not None:
             return manifest
+
+
+def _manifest_after_all(store: Store, stage: Stage, lease: HeldLease) -> Manifest | None:
+    """The manifest if its maker finished between our look and our lease, which is then given back."""
+    manifest = None
+    try:
+        manifest = store.whole_manifest(stage.address)
+    except BaseException:
+        lease.release()
+        raise
+    if manifest is not None:
+        lease.release()
+    return manifest
+
+
+def _made_or_reused(
+    store: Store, stage: Stage, settings: RunSettings, launcher: Launcher, lease: HeldLease, display: Display
+) -> tuple[State, Manifest]:
+    """Make the stage; when another run was first to commit all the same, its artifact serves."""
+    try:
+        return "made", _make(store, stage, settings, launcher, lease, display)
+    except AlreadyCommitted:
+        manifest = store.whole_manifest(stage.address)
+        if manifest is None:
+            raise
+        return "reused", manifest
 
 
 def _make(
@@ -158,52 +192,79 @@ def _run_child(
     display: Display,
 ) -> Outcome:
     """Run the child to its end and return its outcome; raise what its user should read otherwise."""
-    log = _log_path(stage, lease)
-    tail: deque[str] = deque(maxlen=TAIL_LINES)
-
-    def line(text: str) -> None:
-        told = parse(text)
-        if isinstance(told, Progress):
-            display.advance(told)
-        elif told is not None:
-            display.say(told)
-        if text.strip() and not isinstance(told, Progress):
-            tail.append(text)
-
-    def watch() -> None:
-        if lease.lost.is_set():
-            raise LeaseLost(
-                f"{stage.address}: another run took this stage over; its child was stopped, nothing was committed"
-            )
-
+    output = _log_path(stage, lease)
+    child = _Child(stage, lease, display)
     with tempfile.TemporaryDirectory(prefix="miniseries-") as folder:
         path = Path(folder) / "specification.json"
         specification.write(path)
         code = supervise(
             command(launcher, path, settings.runtime.processes),
-            log=log,
+            log=output,
             grace_seconds=settings.grace_seconds,
-            family=lease.record_processes,
-            line=line,
-            watch=watch,
+            family=child.record,
+            line=child.hear,
+            watch=child.check_lease,
         )
         outcomes = read_outcomes(Path(folder))
-    return _judge(stage, code, outcomes, tail, log)
+    return _judge(stage, code, outcomes, child.tail, output)
 
 
-def _judge(stage: Stage, code: int, outcomes: list[Outcome], tail: deque[str], log: Path) -> Outcome:
-    """The outcome of rank 0 when all went well; otherwise the first failure, which is the cause of the others."""
+class _Child:
+    """What the supervisor of a running stage does with what it hears and sees."""
+
+    def __init__(self, stage: Stage, lease: HeldLease, display: Display) -> None:
+        self.tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._stage = stage
+        self._lease = lease
+        self._display = display
+
+    def hear(self, line: str) -> None:
+        """Show progress and lines for people; remember the last of everything else."""
+        told = parse(line)
+        if isinstance(told, Progress):
+            self._display.advance(told)
+            return
+        if told is not None:
+            self._display.say(redact(told))
+        if line.strip():
+            self.tail.append(line)
+
+    def record(self, process_ids: Sequence[int]) -> None:
+        """Name the processes in the lease. A store that is away for a moment is no reason to stop them."""
+        try:
+            self._lease.record_processes(process_ids)
+        except StoreUnavailable as error:
+            log.warning("the processes of %s were not recorded in its lease: %s", self._stage.address, error)
+
+    def check_lease(self) -> None:
+        """Raise `LeaseLost` when another run has taken the stage over."""
+        if self._lease.lost.is_set():
+            raise LeaseLost(
+                f"{self._stage.address}: another run took this stage over; its child was stopped, nothing was committed"
+            )
+
+
+def _judge(stage: Stage, code: int, outcomes: list[Outcome], tail: deque[str], log_path: Path) -> Outcome:
+    """The outcome of rank 0 when all went well; otherwise the first that did not, which is the cause of the others."""
+    again = f"run the same command again to continue from its last checkpoint (log: {log_path})"
     for outcome in outcomes:
         if outcome.status == "failed":
-            raise StageFailed(f"{stage.address}: {outcome.error} (log: {log})")
-    finished = [outcome for outcome in outcomes if outcome.status == "finished" and outcome.rank == 0]
+            raise StageFailed(f"{stage.address}: {outcome.error} (log: {log_path})")
+        if outcome.status == "interrupted":
+            raise StageInterrupted(f"{stage.address}: {outcome.error}; {again}")
+    finished = [outcome for outcome in outcomes if outcome.rank == 0]
     if finished and code == 0:
         return finished[0]
     last = f"; last line: {tail[-1].strip()}" if tail else ""
-    raise StageInterrupted(
-        f"{stage.address}: its process ended early (exit code {code}){last}; "
-        f"run the same command again to continue from its last checkpoint (log: {log})"
-    )
+    raise StageInterrupted(f"{stage.address}: its process ended early ({_ending(code)}){last}; {again}")
+
+
+def _ending(code: int) -> str:
+    """An exit code as people know it; who is killed without having asked for it mostly ran out of memory."""
+    if code >= 0:
+        return f"exit code {code}"
+    name = signal.Signals(-code).name
+    return f"{name}, perhaps for lack of memory" if -code == signal.SIGKILL else name
 
 
 def _log_path(stage: Stage, lease: HeldLease) -> Path:

@@ -18,6 +18,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.exceptions import MissingContextError
 from prefect.states import Completed
 
+from artifacts.errors import LeaseLost, StoreUnavailable
 from core.planning.catalogue import stages_of
 from core.stages.kind import StageKind
 from tasks.display import display_with
@@ -25,7 +26,8 @@ from tasks.launch import Launcher
 from tasks.perform import Performed, StageInterrupted, perform
 from tasks.settings import settings_from_environment
 
-RETRY_DELAY_SECONDS = 1.0
+RETRY_DELAYS_SECONDS = (1.0, 5.0, 25.0)  # a killed process can start again at once, a network may need a while
+PASSING = (StageInterrupted, StoreUnavailable, LeaseLost)  # a stage that was lost to another run is waited for
 Summary = Callable[[Mapping[str, object]], str]
 
 
@@ -38,7 +40,7 @@ def stage_task(kind: StageKind, *, launcher: Launcher, retries: int, summary: Su
         cache_policy=NO_CACHE,
         persist_result=False,
         retries=retries,
-        retry_delay_seconds=RETRY_DELAY_SECONDS,
+        retry_delay_seconds=list(RETRY_DELAYS_SECONDS[:retries]),
         retry_condition_fn=_worth_retrying,
     )
     def perform_stage(tag: str, key: str, title: str) -> State[dict[str, object]] | dict[str, object]:
@@ -66,7 +68,7 @@ def _reference(done: Performed, summary: Summary) -> dict[str, object]:
 
 
 def _worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    return isinstance(state.result(raise_on_failure=False), StageInterrupted)
+    return isinstance(state.result(raise_on_failure=False), PASSING)
 
 
 def _logger() -> logging.Logger:

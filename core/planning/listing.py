@@ -87,6 +87,7 @@ def _planned(planned: PlannedStage) -> dict[str, object]:
         "key": stage.key,
         "kind": stage.kind.value,
         "name": stage.name,
+        "runs_on": stage.definition.resource.value,
         "tags": list(planned.tags),
         "inputs": {role: need.key for role, need in stage.inputs.items()},
         "observed": {role: need.key for role, need in stage.observed.items()},

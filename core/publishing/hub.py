@@ -20,7 +20,7 @@ from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from artifacts.redaction import redact
 from core.publishing.repository import INDEX, Published, Repository, RepositoryFile, decode_index
-from core.stages.context import StageError
+from core.stages.context import StageError, StageUnavailable
 
 ADVICE = {
     401: "the token is not valid; set HF_TOKEN or run `hf auth login`",
@@ -121,11 +121,9 @@ def one_line_errors(repository_id: str, endpoint: str) -> Iterator[None]:
         advice = ADVICE.get(status, f"the Hub said: {error.server_message or 'nothing more'}; run again later")
         raise _failure(repository_id, f"{endpoint} answered {status}: {advice}") from None
     except (HTTPError, ConnectionError, LocalEntryNotFoundError) as error:
-        raise _failure(
-            repository_id,
-            f"{endpoint} is not reachable ({type(error).__name__}); "
-            "check the network, HF_ENDPOINT and HF_HUB_OFFLINE, then run again",
-        ) from None
+        why = f"{endpoint} is not reachable ({type(error).__name__})"
+        advice = "check the network, HF_ENDPOINT and HF_HUB_OFFLINE, then run again"
+        raise StageUnavailable(str(_failure(repository_id, f"{why}; {advice}"))) from None
     except (ValueError, RuntimeError) as error:  # a card or a name that the Hub refuses; an upload that broke off
         raise _failure(repository_id, str(error)) from None
 

@@ -15,9 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from artifacts.errors import StoreError
+from artifacts.errors import LeaseLost, StoreError, StoreUnavailable
+from artifacts.redaction import redact
 from artifacts.store import Store
-from core.stages.context import Interrupted, Metrics, StageContext, StageError
+from core.stages.context import Interrupted, Metrics, StageContext, StageError, StageUnavailable
 from core.stages.kind import DEFINITIONS
 from core.stages.parent_death import die_with_parent
 from core.stages.report import Reporter
@@ -57,20 +58,16 @@ def run_child(path: Path) -> int:
     die_with_parent()
     rank = int(os.environ.get("RANK", "0"))
     specification = Specification.read(path)
-    outcomes = path.parent
     try:
         metrics = find_producer(DEFINITIONS[specification.kind].producer)(_context(specification, rank))
-    except Interrupted as stop:
-        Outcome(status="interrupted", rank=rank, error=str(stop)).write(outcomes)
-        return RESUMABLE
+    except (Interrupted, StageUnavailable, StoreUnavailable, LeaseLost) as stop:
+        return _end_early(Outcome(status="interrupted", rank=rank, error=str(stop)), path.parent)
     except (StageError, StoreError) as error:
-        Outcome(status="failed", rank=rank, error=str(error)).write(outcomes)
-        return FAILED
+        return _end_early(Outcome(status="failed", rank=rank, error=str(error)), path.parent)
     except Exception as error:  # noqa: BLE001 -- whatever it is, the supervisor must read it
-        traceback.print_exc()
-        Outcome(status="failed", rank=rank, error=_one_line(error)).write(outcomes)
-        return FAILED
-    Outcome(status="finished", rank=rank, metrics=metrics, numerics=numerics_domain()).write(outcomes)
+        sys.stderr.write(redact(traceback.format_exc()))
+        return _end_early(_unexpected(error, rank), path.parent)
+    Outcome(status="finished", rank=rank, metrics=metrics, numerics=numerics_domain()).write(path.parent)
     return FINISHED
 
 
@@ -89,6 +86,22 @@ def _context(specification: Specification, rank: int) -> StageContext[Any]:
         report=Reporter(),
         runtime=specification.runtime,
     )
+
+
+def _end_early(outcome: Outcome, folder: Path) -> int:
+    outcome.write(folder)
+    return RESUMABLE if outcome.status == "interrupted" else FAILED
+
+
+def _unexpected(error: Exception, rank: int) -> Outcome:
+    """A failed outcome, unless a collective failed because another rank's process ended: that passes.
+
+    gloo says so in a plain RuntimeError.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and (isinstance(error, torch.distributed.DistError) or "gloo/transport" in str(error)):
+        return Outcome(status="interrupted", rank=rank, error=f"another rank went away: {_one_line(error)}")
+    return Outcome(status="failed", rank=rank, error=_one_line(error))
 
 
 def _one_line(error: Exception) -> str:

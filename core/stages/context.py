@@ -38,6 +38,10 @@ class StageError(Exception):
     """A stage cannot be made, for a reason its user can act on: one line, no traceback."""
 
 
+class StageUnavailable(StageError):
+    """A stage cannot be made now, because something outside gives no answer: worth another try, then one line."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class StageContext(Generic[IdentityT]):
     """Everything a producer may use."""

@@ -28,7 +28,7 @@ class StageKind(StrEnum):
 
 
 class Resource(StrEnum):
-    """What a stage mostly uses: decides the work pool and the launcher."""
+    """What a stage mostly uses; `miniseries plan --json` says it, so that a scheduler can place the stage."""
 
     IO = "io"
     CPU = "cpu"

@@ -52,7 +52,13 @@ class Reporter:
 
 
 def parse(line: str) -> Progress | str | None:
-    """Return the progress or the text for people that `line` reports; None for any other output."""
+    """Return the progress or the text for people that `line` reports; None for any other output.
+
+    A line that a full disk or another writer cut short is other output: it must not end the stage.
+    """
     if line.startswith(PROGRESS_MARK):
-        return Progress(**json.loads(line.removeprefix(PROGRESS_MARK)))
+        try:
+            return Progress(**json.loads(line.removeprefix(PROGRESS_MARK)))
+        except (ValueError, TypeError):
+            return None
     return line.removeprefix(LOG_MARK) if line.startswith(LOG_MARK) else None

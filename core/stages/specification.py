@@ -22,7 +22,7 @@ from core.stages.identity import IDENTITY_TYPES, Identity
 from core.stages.kind import StageKind
 from core.stages.runtime import Runtime
 
-Status = Literal["finished", "interrupted", "failed"]
+Status = Literal["finished", "interrupted", "failed"]  # interrupted: by something that may pass, so worth another try
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from huggingface_hub.errors import (
 )
 
 from core.data.corpus.artifact import shard_file
-from core.stages.context import StageError
+from core.stages.context import StageError, StageUnavailable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class HubParquet:
             raise StageError(f"{where}: the dataset has no such revision; pin one that exists") from error
         except LocalEntryNotFoundError as error:
             reason = _first_line(error.__cause__ or error)
-            raise StageError(
+            raise StageUnavailable(
                 f"{where}: no answer ({reason}); check the network, HF_ENDPOINT and HF_HUB_OFFLINE, then run it again"
             ) from error
         except EntryNotFoundError as error:
@@ -54,7 +54,7 @@ class HubParquet:
                 f"{where}: the dataset has no such file; its last shard is {self.validation_shard}"
             ) from error
         except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
-            raise StageError(
+            raise StageUnavailable(
                 f"{where}: {_first_line(error)}; check HF_TOKEN and the network, then run it again"
             ) from error
         shutil.move(path, target)

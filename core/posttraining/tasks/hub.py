@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from core.posttraining.conversation import Conversation, ConversationError
 from core.posttraining.tasks.task import Examples, Split
 from core.posttraining.words import Words
-from core.stages.context import StageError
+from core.stages.context import StageError, StageUnavailable
 
 SHUFFLE_SEED = 42
 
@@ -49,7 +49,8 @@ class HubSplit:
             table: Table = datasets.load_dataset(self.repository, self.config, split=self.split, revision=self.revision)
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise StageError(
+            kind = StageUnavailable if isinstance(error, ConnectionError) else StageError
+            raise kind(
                 f"cannot load {self} from the Hugging Face Hub: {reason}; run this stage once where it can be "
                 "reached, copy that machine's cache here and set HF_HOME, or take the task out of the recipe"
             ) from error
