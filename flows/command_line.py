@@ -111,6 +111,11 @@ def guarded(command: Callable[[], None]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:  # of this machine's own disk: no room, no permission
+        print_error(
+            f"{error.strerror or error}: {error.filename or 'no file named'}; free or correct it, then run again"
+        )
+        return 1
     return 0
 
 

@@ -13,6 +13,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tasks.settings import SettingsError
+
 DEFAULTS = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -26,11 +28,19 @@ DEFAULTS = {
 
 @contextmanager
 def prefect_for_this_run() -> Iterator[None]:
-    """Set what is not set, then import Prefect, which reads the environment when it is imported."""
+    """Set what is not set, then import Prefect, which reads the environment when it is imported.
+
+    Raises `SettingsError` when a Prefect server was named and does not answer.
+    """
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
+    from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-    embedded = PREFECT_API_URL.value() is None
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if embedded else {}):
+    url = PREFECT_API_URL.value()
+    if url is not None and (error := get_client(sync_client=True).api_healthcheck()):
+        raise SettingsError(
+            f"PREFECT_API_URL={url} gives no answer ({error}); start that server, or unset the variable to run without"
+        )
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if url is None else {}):
         yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from artifacts.errors import ArtifactDamaged
 from artifacts.store import Store
 from core.planning.listing import plan_listing, status_listing
 from core.planning.plan import Plan, PlannedStage, make_plan
@@ -72,7 +73,11 @@ def _plans(tags: Sequence[str], store: Store) -> list[tuple[str, Plan]]:
 
 
 def _path(planned: PlannedStage, store: Store) -> str | None:
-    return store.path_of(planned.stage.address) if planned.progress.state == "cached" else None
+    """None for what is not there, and for what turns out to be unreadable: a listing goes on to the next."""
+    try:
+        return store.path_of(planned.stage.address) if planned.progress.state == "cached" else None
+    except ArtifactDamaged:
+        return None
 
 
 def _state(planned: PlannedStage) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from artifacts.store import Store
 from core.planning.catalogue import stages_of
@@ -33,7 +33,9 @@ def verify_json(tags: Sequence[str]) -> int:
     return sum(bool(entry["damages"]) for entry in found)
 
 
-def _verified(store: Store, tags: Sequence[str]) -> list[tuple[str, list[str]]]:
-    keys = {key for tag in tags for key in stages_of(find_recipe(tag).tag)}
-    addresses = [address for address in store.addresses() if not keys or address.key in keys]
-    return [(address.folder, [str(damage) for damage in store.verify(address)]) for address in addresses]
+def _verified(store: Store, tags: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """Each artifact's folder and damages; by folder, because an unreadable manifest does not tell its whole key."""
+    folders = {stage.address.folder for tag in tags for stage in stages_of(find_recipe(tag).tag).values()}
+    for address in store.addresses():
+        if not tags or address.folder in folders:
+            yield address.folder, [str(damage) for damage in store.verify(address)]
