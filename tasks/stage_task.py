@@ -26,7 +26,7 @@ from tasks.launch import Launcher
 from tasks.perform import Performed, StageInterrupted, perform
 from tasks.settings import settings_from_environment
 
-RETRY_DELAYS_SECONDS = (1.0, 5.0, 25.0)  # a killed process can start again at once, a network may need a while
+RETRY_DELAYS_SECONDS = (1.0, 3.0, 9.0)  # a killed process can start again at once, a network may need a while
 PASSING = (StageInterrupted, StoreUnavailable, LeaseLost)  # a stage that was lost to another run is waited for
 Summary = Callable[[Mapping[str, object]], str]
 
@@ -68,7 +68,12 @@ def _reference(done: Performed, summary: Summary) -> dict[str, object]:
 
 
 def _worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    return isinstance(state.result(raise_on_failure=False), PASSING)
+    """Asked only while a try is left; says why there will be another."""
+    error = state.result(raise_on_failure=False)
+    if not isinstance(error, PASSING):
+        return False
+    display_with(_logger()).say(f"trying again after: {error}")
+    return True
 
 
 def _logger() -> logging.Logger:
