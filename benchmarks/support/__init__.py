@@ -1,0 +1,1 @@
+"""What benchmarks compare with, and the servers that they start."""
