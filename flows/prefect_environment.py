@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from flows.embedded_server import claim_embedded_server, end_orphaned_servers
 from tasks.settings import SettingsError
 
 DEFAULTS = {
@@ -42,5 +43,8 @@ def prefect_for_this_run() -> Iterator[None]:
         raise SettingsError(
             f"PREFECT_API_URL={url} gives no answer ({error}); start that server, or unset the variable to run without"
         )
+    if url is None:
+        end_orphaned_servers()
+        claim_embedded_server()
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if url is None else {}):
         yield

@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import IO, Any
 
 from rich.console import Console
 
@@ -42,6 +42,15 @@ def run_json(tag: str) -> None:
     print_json({"tag": tag, "stages": references})
 
 
+class _PipeHandler(logging.StreamHandler[IO[str]]):
+    """Writes lines; a pipe that was closed ends the run instead of printing a traceback a line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if error is not None:
+            raise error
+
+
 def _run_flow(tag: str, display: Display) -> References:
     with prefect_for_this_run():
         from flows.pipeline import pipeline
@@ -55,7 +64,7 @@ def _display(out: Console) -> Display:
     if out.is_terminal:
         return BarDisplay(out)
     logger = logging.getLogger("miniseries.run")
-    handler = logging.StreamHandler(out.file)
+    handler = _PipeHandler(out.file)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     logger.handlers, logger.propagate = [handler], False
     logger.setLevel(logging.INFO)

@@ -12,7 +12,7 @@ import pytest
 from running import Miniseries, wait_until
 from s3_server import free_port
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("finished")]
 
 
 def stage_process(process: subprocess.Popen[str]) -> psutil.Process | None:
