@@ -1,7 +1,7 @@
 """The tiny family: every stage of the real one, on text that each Python carries, in minutes on a laptop.
 
-0.7M scaling parameters, 1.0M tokens: small enough for two CPU cores, large enough that the loss falls and
-the RoPE drop shows. Rates are set by hand: the family's batch law would take them to nothing at B = 4096.
+0.7M scaling parameters, 0.6M tokens: small enough for two CPU cores, large enough that the loss falls and
+the RoPE drop shows. Rates are set by hand: the family's batch law would take them to nothing at B = 2048.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from core.recipes.recipe import (
 from core.recipes.vocabulary import DIRECTION_TOKENS
 
 SEED = 42
-BATCH_TOKENS = 4096
-STEPS = 240
+BATCH_TOKENS = 2048
+STEPS = 280
 DROP_PERCENTS: tuple[int | None, ...] = (None, 25, 50, 75)
 
 ARCHITECTURE = Architecture(
@@ -55,8 +55,8 @@ OPTIMIZATION = Optimization(
         momentum_warmup_steps=50,
         weight_decay=0.1,
     ),
-    embedding=AdamW(peak_rate=0.1, beta1=0.8, beta2=0.995, epsilon=1e-10, weight_decay=0.001),
-    unembedding=AdamW(peak_rate=0.004, beta1=0.8, beta2=0.96, epsilon=1e-10, weight_decay=0.01),
+    embedding=AdamW(peak_rate=0.2, beta1=0.8, beta2=0.995, epsilon=1e-10, weight_decay=0.001),
+    unembedding=AdamW(peak_rate=0.006, beta1=0.8, beta2=0.96, epsilon=1e-10, weight_decay=0.01),
     schedule=Schedule(warmup_steps=10, warmdown_fraction=0.65, final_fraction=0.05),
     gradient_clip=None,
 )
@@ -65,7 +65,7 @@ FINETUNING = Finetuning(
     training=(MixtureTask(name="simple-spelling", rows=1000), MixtureTask(name="spelling-bee", rows=400)),
     validation=(MixtureTask(name="simple-spelling", rows=64), MixtureTask(name="spelling-bee", rows=32)),
     sequence_length=256,
-    batch_tokens=4096,
+    batch_tokens=BATCH_TOKENS,
     optimization=replace(
         OPTIMIZATION,
         matrices=replace(
@@ -74,8 +74,8 @@ FINETUNING = Finetuning(
             momentum_final=0.95,
             weight_decay=0.0,
         ),
-        embedding=replace(OPTIMIZATION.embedding, peak_rate=0.8 * 0.1),
-        unembedding=replace(OPTIMIZATION.unembedding, peak_rate=0.8 * 0.004),
+        embedding=replace(OPTIMIZATION.embedding, peak_rate=0.8 * 0.2),
+        unembedding=replace(OPTIMIZATION.unembedding, peak_rate=0.8 * 0.006),
         schedule=Schedule(warmup_steps=0, warmdown_fraction=0.5, final_fraction=0.0),
     ),
     precision="fp32",
