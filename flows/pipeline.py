@@ -6,6 +6,7 @@ collected as garbage is skipped while everything made from it exists: the plan i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from prefect import flow
@@ -40,7 +41,8 @@ def pipeline(tag: Tag) -> dict[str, dict[str, Any]]:
     done: dict[str, dict[str, Any]] = {}
     for stage in stages.values():
         if stage.key in needed or survey.get(stage.address.folder, Found()).committed:
-            done[stage.key] = _result(TASKS[stage.kind](tag, stage.key, unique_title(stage), return_state=True))
+            perform: Callable[..., State[dict[str, Any]]] = TASKS[stage.kind]
+            done[stage.key] = _result(perform(tag, stage.key, unique_title(stage), return_state=True))
     return done
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from flows.embedded_server import claim_embedded_server, end_orphaned_servers
 from tasks.settings import SettingsError
@@ -25,6 +26,12 @@ DEFAULTS = {
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
     "PREFECT_CLI_WRAP_LINES": "false",
 }
+
+
+def names_a_server() -> bool:
+    """Whether the environment or a Prefect profile may name a server; told without importing Prefect."""
+    home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
+    return bool(os.environ.get("PREFECT_API_URL")) or (home / "profiles.toml").exists()
 
 
 @contextmanager

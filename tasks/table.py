@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
+
+from prefect import Task
 
 from core.stages.kind import StageKind
 from tasks.corpus import corpus
@@ -19,7 +20,7 @@ from tasks.recalibrate import recalibrate
 from tasks.sft import sft
 from tasks.tokenizer import tokenizer
 
-TASKS: dict[StageKind, Callable[..., Any]] = {
+TASKS: dict[StageKind, Task[..., Any]] = {
     StageKind.CORPUS: corpus,
     StageKind.TOKENIZER: tokenizer,
     StageKind.PACK: pack,

@@ -78,6 +78,12 @@ def test_running_again_makes_nothing_and_shows_every_stage_as_cached(finished: M
     assert any(name.startswith("recalibrate without RoPE micro_drope_50 steps 8-16 [") for name, _ in states)
 
 
+def test_without_a_server_and_with_nothing_to_make_none_is_started(finished: Miniseries) -> None:
+    result = finished.json("run", TAG, "--json", PREFECT_API_URL="")
+    assert Counter(stage["state"] for stage in result["stages"].values()) == {"cached": len(result["stages"])}
+    assert not (finished.home / ".prefect" / "prefect.db").exists()
+
+
 def test_every_artifact_verifies_and_a_manifest_tells_how_it_was_made(finished: Miniseries) -> None:
     assert finished.run("verify").returncode == 0
     (manifest,) = finished.manifests("recalibrate")
