@@ -22,7 +22,15 @@ import psutil
 POLL_SECONDS = 0.1
 # Passive waiting: with other work on the same cores, spinning barriers made a tiny training step up to 3x slower;
 # alone on two cores it costs about 10 %.
-CHILD_DEFAULTS = {"PYTHONUNBUFFERED": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+# MKL's matrix products may change a last bit from run to run on a busy machine unless it is told to be reproducible
+# (conditional numerical reproducibility) and not to choose its number of threads: seen once, 3 steps after a resume.
+CHILD_DEFAULTS = {
+    "PYTHONUNBUFFERED": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "OMP_DYNAMIC": "FALSE",
+    "MKL_DYNAMIC": "FALSE",
+    "MKL_CBWR": "AUTO",
+}
 FAMILY_SECONDS = 1.0  # between looks at which processes the child has started
 
 
