@@ -22,8 +22,7 @@ import psutil
 POLL_SECONDS = 0.1
 # Passive waiting: with other work on the same cores, spinning barriers made a tiny training step up to 3x slower;
 # alone on two cores it costs about 10 %.
-# MKL's matrix products may change a last bit from run to run on a busy machine unless it is told to be reproducible
-# (conditional numerical reproducibility) and not to choose its number of threads: seen once, 3 steps after a resume.
+# MKL promises the same bits from run to run only in its reproducible mode (CBWR) and with a fixed number of threads.
 CHILD_DEFAULTS = {
     "PYTHONUNBUFFERED": "1",
     "OMP_WAIT_POLICY": "PASSIVE",
