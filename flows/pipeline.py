@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from artifacts.store import Found
 from core.planning.catalogue import stages_of
-from core.planning.progress import required
+from core.planning.progress import visited
 from core.planning.title import unique_title
 from core.recipes.table import find_recipe, recipes
 from tasks.settings import settings_from_environment
@@ -35,14 +34,10 @@ def pipeline(tag: Tag) -> dict[str, dict[str, Any]]:
     tag = find_recipe(tag).tag
     store = settings_from_environment().open_store()
     store.check_writable()
-    stages = stages_of(tag)
-    survey = store.survey()
-    needed = required(stages.values(), survey)
     done: dict[str, dict[str, Any]] = {}
-    for stage in stages.values():
-        if stage.key in needed or survey.get(stage.address.folder, Found()).committed:
-            perform: Callable[..., State[dict[str, Any]]] = TASKS[stage.kind]
-            done[stage.key] = _result(perform(tag, stage.key, unique_title(stage), return_state=True))
+    for stage in visited(stages_of(tag).values(), store.survey()):
+        perform: Callable[..., State[dict[str, Any]]] = TASKS[stage.kind]
+        done[stage.key] = _result(perform(tag, stage.key, unique_title(stage), return_state=True))
     return done
 
 

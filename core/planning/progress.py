@@ -49,6 +49,13 @@ def required(stages: Iterable[Stage], survey: Survey) -> set[str]:
     return missing
 
 
+def visited(stages: Iterable[Stage], survey: Survey) -> list[Stage]:
+    """The stages that a run goes through, in order: what is there, to show it as cached, and what must be made."""
+    stages = list(stages)
+    needed = required(stages, survey)
+    return [stage for stage in stages if stage.key in needed or survey.get(stage.address.folder, Found()).committed]
+
+
 def progress_of(stages: Iterable[Stage], survey: Survey, holder: Callable[[Stage], str | None]) -> dict[str, Progress]:
     """The state of every stage by key; `stages` in order, needs first.
 

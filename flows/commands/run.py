@@ -10,10 +10,10 @@ from typing import IO, Any
 
 from rich.console import Console
 
-from artifacts.store import Found, Store
+from artifacts.store import Store
 from core.planning.catalogue import stages_of
 from core.planning.cost import stage_cost
-from core.planning.progress import Survey, required
+from core.planning.progress import Survey, required, visited
 from core.planning.stage import Stage
 from core.planning.title import title, unique_title
 from core.recipes.table import find_recipe
@@ -53,9 +53,10 @@ class _PipeHandler(logging.StreamHandler[IO[str]]):
 
 
 def _run_flow(tag: str, display: Display) -> References:
-    survey = settings_from_environment().open_store().survey()
-    if not names_a_server() and not required(stages_of(tag).values(), survey):
-        return _cached(tag, survey, display)
+    if not names_a_server():
+        survey = settings_from_environment().open_store().survey()
+        if not required(stages_of(tag).values(), survey):
+            return _cached(tag, survey, display)
     with prefect_for_this_run():
         from flows.pipeline import pipeline
 
@@ -68,7 +69,7 @@ def _cached(tag: str, survey: Survey, display: Display) -> References:
     """What the flow returns when there is nothing to make: no embedded server is started, since no UI would show it."""
     from tasks.table import TASKS
 
-    there = [stage for stage in stages_of(tag).values() if survey.get(stage.address.folder, Found()).committed]
+    there = visited(stages_of(tag).values(), survey)
     with stop_once(), shown_on(display):
         states = {stage.key: TASKS[stage.kind].fn(tag, stage.key, unique_title(stage)) for stage in there}
     return {key: state if isinstance(state, dict) else state.data for key, state in states.items()}
