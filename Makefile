@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint format bench clean
+.PHONY: setup demo test lint format bench bench-train bench-data clean
 
 setup: $(READY)
 
@@ -36,8 +36,14 @@ format: setup
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: setup
-	@for program in benchmarks/*.py; do $(BIN)/python $$program || exit 1; done
+bench: setup bench-train bench-data
+	@$(BIN)/python -m benchmarks.store_transfer
+
+bench-train: setup
+	@$(BIN)/python -m benchmarks.train_step
+
+bench-data: setup
+	@$(BIN)/python -m benchmarks.data
 
 prefect.yaml: setup
 	@$(BIN)/python -m flows.deployments > prefect.yaml

@@ -22,6 +22,7 @@ from artifacts.manifest import Manifest
 from artifacts.progress import progress_prefix
 from artifacts.redaction import redacted
 from artifacts.storage import Storage
+from artifacts.survey import extent_path
 from artifacts.transfer import record_files
 
 log = logging.getLogger("miniseries.artifacts")
@@ -49,6 +50,7 @@ class Attempt:
         self._files = files
         self._lease = lease
         self._work = work
+        self._extent: str | None = None  # written, and not to stay unless we commit
         self._state: Literal["open", "declaring", "refused", "committed"] = "open"
 
     def begin(self) -> None:
@@ -89,6 +91,8 @@ class Attempt:
             provenance=_json(provenance, "provenance"),
         )
         self._files.publish(self.address.folder, manifest.attempt, self.output, manifest.files)
+        self._extent = extent_path(self.address.folder, manifest)
+        self._storage.create(self._extent, manifest.attempt.encode())
         self._lease.confirm()
         self._storage.delete([marker_path(self.address)])
         self._state = "declaring"
@@ -109,6 +113,7 @@ class Attempt:
                 )
             elif self._state != "committed":
                 self._files.withdraw(self.address.folder, self._lease.attempt)
+                self._storage.delete([self._extent] if self._extent else [])
             with one_line_errors(self._work):
                 shutil.rmtree(self._work)
         except StoreError as error:
@@ -120,8 +125,9 @@ class Attempt:
 
     def _sweep(self, manifest: Manifest) -> None:
         """Remove checkpoints and what other attempts left. Only now: no other attempt can commit any more."""
-        ours = attempt_prefix(self.address.folder, manifest.attempt) + "/"
-        leftovers = (f"{self.address.folder}/files/", progress_prefix(self.address) + "/")
+        folder = self.address.folder
+        ours = (attempt_prefix(folder, manifest.attempt) + "/", extent_path(folder, manifest))
+        leftovers = (f"{folder}/files/", f"{folder}/extent/", progress_prefix(self.address) + "/")
         try:
             listed = [entry.path for entry in self._storage.listing(self.address.folder)]
             self._storage.delete(path for path in listed if path.startswith(leftovers) and not path.startswith(ours))

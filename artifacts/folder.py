@@ -43,7 +43,7 @@ def one_line_errors(where: object) -> Iterator[None]:
         yield
     except OSError as error:
         why = EXPLANATIONS.get(error.errno or 0, f"{error.strerror or error}; check the disk and run again")
-        raise StoreUnavailable(f"store folder {error.filename or where}: {why}") from error
+        raise StoreUnavailable(f"store folder {error.filename2 or error.filename or where}: {why}") from error
 
 
 class FolderStorage:

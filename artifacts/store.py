@@ -3,33 +3,38 @@
     <store>/store.json                                the format of this store
     <store>/<kind>/<name>-<key[:12]>/manifest.json    the commit: written last, by one conditional create
                                      files/<attempt>/ what the manifest lists with size and sha256
+                                     extent/...       how many files and bytes it has, as a name: a listing tells
                                      progress/...     checkpoints of an unfinished stage
                                      lease.json       who may make it now
                                      damaged.json     a reader found it damaged; it will be made again
+    <store>/calibration/...                           small records beside the artifacts
 
 Every error is a `StoreError` with one line for the user.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from artifacts.address import Address
 from artifacts.attempt import Attempt, manifest_path, marker_path
 from artifacts.errors import ArtifactDamaged, ArtifactMissing, Damage, StoreError, StoreUnavailable
-from artifacts.files import ArtifactFiles, FilesInPlace, FilesThroughCache
+from artifacts.files import ArtifactFiles, FilesInPlace, FilesThroughCache, attempt_prefix
 from artifacts.folder import FolderStorage
 from artifacts.lease import Clock, HeldLease, Leases
+from artifacts.lease_record import Holder
 from artifacts.location import Location, cache_folder, store_location
 from artifacts.manifest import Manifest
 from artifacts.progress import Progress
+from artifacts.records import Records
 from artifacts.storage import Storage
-from artifacts.survey import Found, survey_of
+from artifacts.survey import Contents, Found, contents_of, extent_path
 from artifacts.transfer import at_once
 
 __all__ = ["Attempt", "Found", "Store"]
@@ -49,6 +54,7 @@ class Store:
         self._cache = cache / location.identifier
         self._storage, self._files = _connect(location, self._cache)
         self.leases = Leases(self._storage, clock)
+        self.records = Records(self._storage)
 
     @classmethod
     def open(cls, url: str | None = None, cache: Path | None = None) -> Store:
@@ -123,6 +129,19 @@ class Store:
             raise self._damaged(address, manifest.attempt, damages)
         return self._files.root(address.folder, manifest.attempt)
 
+    def read_file(self, manifest: Manifest, path: str) -> bytes:
+        """The verified bytes of one file, without the others. Raises `ArtifactMissing`, `ArtifactDamaged`."""
+        address = Address(manifest.kind, manifest.name, manifest.key)
+        record = next((file for file in manifest.files if file.path == path), None)
+        if record is None:
+            raise ArtifactMissing(f"artifact {address} has no file {path}")
+        found = self._storage.read(f"{attempt_prefix(address.folder, manifest.attempt)}/{path}")
+        content = b"" if found is None else found.content
+        if found is None or hashlib.sha256(content).hexdigest() != record.sha256:
+            what = "the file is missing" if found is None else "its bytes are not those that were committed"
+            raise self._damaged(address, manifest.attempt, [Damage(address.folder, path, what)])
+        return content
+
     def verify(self, address: Address) -> list[Damage]:
         """Hash every byte of the artifact in the store; mark it damaged, or clear the mark, by what is found."""
         try:
@@ -148,6 +167,7 @@ class Store:
         self._storage.delete([manifest_path(address)])
         self._storage.delete([marker_path(address)])
         if manifest is not None:
+            self._storage.delete([extent_path(address.folder, manifest)])
             self._files.withdraw(address.folder, manifest.attempt)
 
     @contextmanager
@@ -165,9 +185,13 @@ class Store:
         """The checkpoints of an unfinished stage, for the holder of `token`."""
         return Progress(self._storage, address, token, self._cache / "progress" / address.folder)
 
-    def survey(self) -> dict[str, Found]:
-        """What is there, by artifact folder, from one listing."""
-        return survey_of(entry.path for entry in self._storage.listing(""))
+    def contents(self) -> Contents:
+        """What is there, from one listing."""
+        return contents_of(self._storage.listing(""))
+
+    def survey(self) -> Mapping[str, Found]:
+        """The artifacts that are there, by folder, from one listing."""
+        return self.contents().artifacts
 
     def addresses(self) -> list[Address]:
         """Every committed artifact, by folder. The key is cut to 12 characters where the manifest is unreadable."""
@@ -175,10 +199,9 @@ class Store:
         found = at_once(self._full_address, [address for folder in folders if (address := Address.parse(folder))])
         return [address for address in found if address is not None]
 
-    def holder_of(self, address: Address) -> str | None:
-        """Who is making the artifact now, as one phrase; None when nobody is."""
-        holder = self.leases.holder(address)
-        return None if holder is None else holder.description
+    def holder_of(self, address: Address) -> Holder | None:
+        """Who is making the artifact now, and since when; None when nobody is."""
+        return self.leases.holder(address)
 
     def path_of(self, address: Address) -> str:
         """Where the artifact's files are, as a path or URL; its folder while it is not committed."""

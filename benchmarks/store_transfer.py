@@ -1,6 +1,6 @@
 """How fast the store moves artifacts, next to programs that only copy.
 
-    python benchmarks/store_transfer.py [--megabytes N] [--json FILE]
+    python -m benchmarks.store_transfer [--megabytes N] [--json FILE]
 
 Everything printed was measured in this run, on a local folder and on a moto S3 server process; the store and its peers
 move the same bytes by turns, and the median of the rounds counts. The store does more than its peers: it hashes what it
@@ -28,12 +28,12 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 from rich.table import Table
-from support.moto_server import BUCKET, moto_server
-from support.plain_copies import Peer, PlainCopy, PlainObstore, PlainS3fs
 
 from artifacts.address import Address
 from artifacts.lease import HeldLease
 from artifacts.store import Store
+from benchmarks.support.moto_server import BUCKET, moto_server
+from benchmarks.support.plain_copies import Peer, PlainCopy, PlainObstore, PlainS3fs
 
 LARGE_FILES = 4  # that the megabytes are divided into
 SMALL_FILES = 24

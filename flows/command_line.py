@@ -8,14 +8,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from artifacts.errors import StoreError
+from core.planning.cost import DOLLARS_PER_GPU_HOUR, Terms
 from core.recipes.recipe import RecipeError
-from core.recipes.table import recipes
+from core.recipes.table import chosen_family, recipes
 from flows.console import print_error
+from flows.series_option import Series
 from flows.stopping import Stopped
 
 app = typer.Typer(
@@ -30,48 +33,110 @@ Tag = Annotated[
     str, typer.Argument(help="A tag, e.g. tiny_drope_50_long or d20-40tpp; `miniseries recipes` lists them.")
 ]
 Tags = Annotated[list[str] | None, typer.Argument(help="Tags; none with --all.")]
-All = Annotated[bool, typer.Option("--all", help="The 20 models of the miniseries.")]
+All = Annotated[bool, typer.Option("--all", help="The 20 models of the miniseries, or every tag of --series.")]
+StageName = Annotated[str, typer.Argument(help="A stage kind, or the beginning of a key.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+RUN_EXAMPLES = """Examples:
+
+\b
+  miniseries run tiny_drope_50_long
+  miniseries run tiny tiny_drope_25 tiny_drope_50
+  miniseries run --all --budget-hours 400 --yes
+  miniseries run --all --series examples/tiny_2x2.yaml
+
+MINISERIES_GPU_JOBS=2 trains two stages at once, each on half of the GPUs."""
 
 
 @app.command("recipes", epilog="Example: miniseries recipes --json")
-def recipes_command(json: Json = False) -> None:
+def recipes_command(json: Json = False, series: Series = None) -> None:
     """List every tag: parameters, steps, tokens, cuts, RoPE schedule."""
     from flows.commands import recipes as command
 
     (command.list_recipes_json if json else command.list_recipes)()
 
 
-@app.command("plan", epilog="Example: miniseries plan d20_40tpp_drope_50 d20_40tpp")
-def plan_command(tags: Tags = None, every: All = False, json: Json = False) -> None:
-    """Show each stage: cached, resumable or to run; tokens, GPU-hours, and what sharing saves."""
+@app.command("plan", epilog="Example: miniseries plan --all --gpu H200 --gpus 8 --price 2.5")
+def plan_command(
+    tags: Tags = None,
+    every: All = False,
+    json: Json = False,
+    gpu: Annotated[
+        str | None, typer.Option(help="The GPU to estimate for: a known one, or one that was calibrated.")
+    ] = None,
+    gpus: Annotated[int, typer.Option(min=1, help="How many of them at once.")] = 1,
+    price: Annotated[float, typer.Option(min=0.0, help="Dollars an hour of one of them.")] = DOLLARS_PER_GPU_HOUR,
+    series: Series = None,
+) -> None:
+    """Show each stage: cached, resumable or to run; tokens, FLOPs, GPU-hours, money, size, and what sharing saves."""
     from flows.commands import plan as command
 
-    (command.show_plan_json if json else command.show_plan)(_chosen(tags, every))
+    terms = Terms(gpus=gpus, dollars_per_gpu_hour=price)
+    (command.show_plan_json if json else command.show_plan)(_chosen(tags, every), gpu, terms)
 
 
-@app.command("run", epilog="Example: miniseries run tiny_drope_50_long")
-def run_command(tag: Tag, json: Json = False) -> None:
-    """Run the pipeline of a tag here and now; stages that exist are not made again."""
+@app.command("calibrate", epilog="Example: miniseries calibrate tiny_long")
+def calibrate_command(
+    tags: Tags = None,
+    every: All = False,
+    json: Json = False,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps to time, for each speed.")] = 10,
+    series: Series = None,
+) -> None:
+    """Measure how fast this device trains, with a few steps, and keep it in the store: plans use it from then on."""
+    from flows.commands import calibrate as command
+
+    (command.calibrate_json if json else command.calibrate)(_chosen(tags, every), steps)
+
+
+@app.command("run", epilog=RUN_EXAMPLES)
+def run_command(
+    tags: Tags = None,
+    every: All = False,
+    json: Json = False,
+    budget_hours: Annotated[
+        float | None, typer.Option(min=0.0, help="Do not start when more GPU-hours than this are to do.")
+    ] = None,
+    accept_retrain: Annotated[
+        bool, typer.Option("--accept-retrain", help="A changed recipe may leave finished GPU-hours behind.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before starting what takes GPU-hours.")] = False,
+    series: Series = None,
+) -> None:
+    """Run the pipeline of one tag, or many tags in one run, here and now; stages that exist are not made again."""
     from flows.commands import run as command
+    from flows.commands.consent import Consent
 
-    (command.run_json if json else command.run)(tag)
+    consent = Consent(budget_hours=budget_hours, accept_retrain=accept_retrain, yes=yes)
+    (command.run_json if json else command.run)(_chosen(tags, every), consent)
 
 
-@app.command("status", epilog="Example: miniseries status tiny")
-def status_command(tags: Tags = None, every: All = False, json: Json = False) -> None:
+@app.command("status", epilog="Example: miniseries status --all --html status.html")
+def status_command(
+    tags: Tags = None,
+    every: All = False,
+    json: Json = False,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a page: plan drawn, loss curves, evaluations.")
+    ] = None,
+    series: Series = None,
+) -> None:
     """Show what exists of each tag, and where."""
-    from flows.commands import plan as command
+    from flows.commands import status as command
 
     chosen = list(recipes()) if not tags and not every else _chosen(tags, every)
-    (command.show_status_json if json else command.show_status)(chosen)
+    if html is not None:
+        command.write_status_page(chosen, html)
+    else:
+        (command.show_status_json if json else command.show_status)(chosen)
 
 
 @app.command("show", epilog="Example: miniseries show tiny_drope_50 recalibrate")
 def show_command(
     tag: Tag,
-    stage: Annotated[str, typer.Argument(help="A stage kind, or the beginning of a key.")],
+    stage: StageName,
     json: Json = False,
+    series: Series = None,
 ) -> None:
     """Show one stage of a tag: identity, inputs, files with sha256, metrics."""
     from flows.commands import show as command
@@ -79,8 +144,41 @@ def show_command(
     (command.show_json if json else command.show)(tag, stage)
 
 
+@app.command("why", epilog="Example: miniseries why tiny_drope_50 recalibrate")
+def why_command(tag: Tag, stage: StageName, json: Json = False, series: Series = None) -> None:
+    """Explain a stage's key: every field that makes it, where it comes from, who shares it."""
+    from flows.commands import why as command
+
+    (command.show_why_json if json else command.show_why)(tag, stage)
+
+
+@app.command("diff", epilog="Example: miniseries diff tiny tiny_drope_50")
+def diff_command(
+    tag: Tag,
+    other: Annotated[str | None, typer.Argument(help="Another tag; none: what the store holds of TAG.")] = None,
+    against_series: Annotated[
+        Path | None, typer.Option("--against-series", metavar="FILE", help="TAG as this earlier series file makes it.")
+    ] = None,
+    json: Json = False,
+    series: Series = None,
+) -> None:
+    """Compare two tags, or two revisions of one: fields, keys, what would be trained again, at what price."""
+    from flows.commands import diff as command
+
+    if other is not None and against_series is not None:
+        raise typer.BadParameter("compare with another tag or with an earlier series file, not with both")
+    if other is not None:
+        sides = command.two_tags(tag, other)
+    elif against_series is not None:
+        sides = command.against_series(tag, against_series)
+    else:
+        (command.show_revision_json if json else command.show_revision)(tag)
+        return
+    (command.show_difference_json if json else command.show_difference)(sides)
+
+
 @app.command("verify", epilog="Example: miniseries verify tiny")
-def verify_command(tags: Tags = None, json: Json = False) -> None:
+def verify_command(tags: Tags = None, json: Json = False, series: Series = None) -> None:
     """Read every committed byte again; list what is damaged and exit with 1 if anything is."""
     from flows.commands import verify as command
 
@@ -90,7 +188,7 @@ def verify_command(tags: Tags = None, json: Json = False) -> None:
 
 def _chosen(tags: list[str] | None, every: bool) -> list[str]:
     if every:
-        return [tag for tag, recipe in recipes().items() if tag.startswith("d") and recipe.finetuning is not None]
+        return chosen_family()
     if not tags:
         raise typer.BadParameter("name at least one tag, or --all for the 20 models of the miniseries")
     return tags

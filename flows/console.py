@@ -47,3 +47,16 @@ def count(value: float) -> str:
         if abs(value) >= limit:
             return f"{value / limit:.2f}{unit}"
     return f"{value:,.0f}"
+
+
+def data_size(value: int) -> str:
+    """2,972,851,200 bytes as people compare them: 2.97 GB."""
+    for limit, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "KB")):
+        if value >= limit:
+            return f"{value / limit:.2f} {unit}"
+    return f"{value} B"
+
+
+def decimal(value: float) -> str:
+    """Hours and money: two decimals, two digits below one; what is small does not read as nothing."""
+    return f"{value:,.2f}" if value >= 1 or value == 0 else f"{value:.2g}"

@@ -1,4 +1,4 @@
-"""prefect.yaml, generated from the recipe table: `pipeline/<tag>` for every tag, so that no tag is listed twice.
+"""prefect.yaml, generated from the recipe table: `pipeline/<tag>` for every tag, and `miniseries/all` for the 20.
 
 `python -m flows.deployments > prefect.yaml`; a test fails when the committed file is not what this prints.
 The tiny family runs on the pool `cpu`; everything else on `h100`, where the flow and its torchrun share the node.
@@ -6,10 +6,12 @@ The tiny family runs on the pool `cpu`; everything else on `h100`, where the flo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from core.planning.cost import training_cost
 from core.planning.pretraining import base_stage
 from core.recipes.recipe import Recipe
-from core.recipes.table import recipes
+from core.recipes.table import chosen_family, recipes
 from core.stages.identity import TrainingIdentity
 
 HEADER = """\
@@ -18,6 +20,9 @@ name: miniseries
 definitions:
   pipeline: &pipeline
     entrypoint: flows/pipeline.py:pipeline
+    tags: [miniseries]
+  miniseries: &miniseries
+    entrypoint: flows/miniseries.py:miniseries
     tags: [miniseries]
 deployments:
 """
@@ -48,13 +53,26 @@ def description(recipe: Recipe) -> str:
 
 def prefect_yaml() -> str:
     """The text of prefect.yaml."""
-    return HEADER + "".join(
+    return HEADER + "".join(map(_tag_deployment, recipes().values())) + _family_deployment(chosen_family())
+
+
+def _tag_deployment(recipe: Recipe) -> str:
+    return (
         f"  - <<: *pipeline\n"
         f"    name: {deployment_name(recipe)}\n"
         f'    description: "{description(recipe)}"\n'
         f"    parameters: {{tag: {recipe.tag}}}\n"
         f"    work_pool: {{name: {work_pool(recipe)}}}\n"
-        for recipe in recipes().values()
+    )
+
+
+def _family_deployment(tags: Sequence[str]) -> str:
+    return (
+        f"  - <<: *miniseries\n"
+        f"    name: all\n"
+        f'    description: "{len(tags)} models in one run: shared stages once, forks beside their trunk"\n'
+        f"    parameters: {{tags: [{', '.join(tags)}]}}\n"
+        f"    work_pool: {{name: h100}}\n"
     )
 
 

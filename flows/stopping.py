@@ -1,4 +1,7 @@
-"""Ctrl-C, SIGTERM and SIGHUP all mean the same: checkpoint, then stop. A second one is the same one."""
+"""Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 (Slurm's warning) mean the same: checkpoint, then stop. A second is the same one.
+
+The exit code is 128 + the signal's number: stopped, the same command continues.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ def stop_once() -> Iterator[None]:
 
     Who was started by `nohup` asked that SIGHUP be ignored, and it stays so.
     """
-    numbers = [signal.SIGINT, signal.SIGTERM]
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
 

@@ -1,12 +1,13 @@
 """What a person sees while stages run: live bars on a terminal, plain lines elsewhere.
 
-Stages run one at a time in the main thread, so one display serves a whole flow run; it is chosen once,
-by whoever starts the flow.
+One display serves a whole flow run, whose stages run beside each other in threads; it is chosen once, by whoever
+starts the flow. A stage is known by its title.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,13 +25,13 @@ MARKS = {"cached": "[cyan]=[/]", "reused": "[cyan]=[/]", "made": "[green]+[/]"}
 
 
 class Display(Protocol):
-    """One stage's life, as told to a person."""
+    """The lives of stages, as told to a person. Called from several threads."""
 
     def begin(self, title: str) -> None:
         """The stage `title` is being made now."""
 
-    def advance(self, progress: report.Progress) -> None:
-        """The running stage is this far."""
+    def advance(self, title: str, progress: report.Progress) -> None:
+        """The running stage `title` is this far."""
 
     def say(self, line: str) -> None:
         """A line worth reading now: a wait, a resume, a warning."""
@@ -44,20 +45,18 @@ class LineDisplay:
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
-        self._title = ""
-        self._last = 0.0
+        self._last: dict[str, float] = {}  # title -> when it had its last line
 
     def begin(self, title: str) -> None:
-        self._title = title
-        self._last = time.monotonic()
+        self._last[title] = time.monotonic()
         self._logger.info("%s: started", title)
 
-    def advance(self, progress: report.Progress) -> None:
+    def advance(self, title: str, progress: report.Progress) -> None:
         now = time.monotonic()
-        if now - self._last >= LINE_SECONDS:
-            self._last = now
+        if now - self._last.get(title, 0.0) >= LINE_SECONDS:
+            self._last[title] = now
             share = f"{progress.done:,.0f}/{progress.total:,.0f} {progress.unit}"
-            self._logger.info("%s: %s  %s", self._title, share, progress.text)
+            self._logger.info("%s: %s  %s", title, share, progress.text)
 
     def say(self, line: str) -> None:
         self._logger.info("  %s", line)
@@ -67,7 +66,7 @@ class LineDisplay:
 
 
 class BarDisplay:
-    """A live bar for the running stage, and a line that stays for each that ended."""
+    """A live bar for each running stage, and a line that stays for each that ended."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -82,26 +81,29 @@ class BarDisplay:
             transient=True,
             expand=True,  # the title takes what room there is; numbers are never cut for it
         )
-        self._bar: TaskID | None = None
+        self._running: dict[str, TaskID] = {}
+        self._lock = threading.Lock()  # a stage may end while another begins
 
     def begin(self, title: str) -> None:
-        self._bars.start()
-        self._bar = self._bars.add_task(escape(title), total=None, share="", text="")
+        with self._lock:
+            self._bars.start()
+            self._running[title] = self._bars.add_task(escape(title), total=None, share="", text="")
 
-    def advance(self, progress: report.Progress) -> None:
-        if self._bar is not None:
+    def advance(self, title: str, progress: report.Progress) -> None:
+        if (bar := self._running.get(title)) is not None:
             share = f"{progress.done:,.0f}/{progress.total:,.0f} {progress.unit}"
             done, total, text = progress.done, progress.total, progress.text
-            self._bars.update(self._bar, completed=done, total=total, share=share, text=text, refresh=True)
+            self._bars.update(bar, completed=done, total=total, share=share, text=text, refresh=True)
 
     def say(self, line: str) -> None:
         self._console.print(f"    {line}", style="dim", highlight=False, markup=False)
 
     def end(self, title: str, state: str, seconds: float, summary: str) -> None:
-        if self._bar is not None:
-            self._bars.remove_task(self._bar)
-            self._bars.stop()
-            self._bar = None
+        with self._lock:
+            if (bar := self._running.pop(title, None)) is not None:
+                self._bars.remove_task(bar)
+                if not self._running:
+                    self._bars.stop()
         mark = MARKS.get(state, "[red]x[/]")
         text = f"{escape(title)}  [dim]{state} {seconds:.1f} s  {escape(summary)}[/]"
         self._console.print(f"  {mark} {text}", highlight=False)
@@ -117,9 +119,9 @@ class BothDisplays:
         for display in self._displays:
             display.begin(title)
 
-    def advance(self, progress: report.Progress) -> None:
+    def advance(self, title: str, progress: report.Progress) -> None:
         for display in self._displays:
-            display.advance(progress)
+            display.advance(title, progress)
 
     def say(self, line: str) -> None:
         for display in self._displays:

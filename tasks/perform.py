@@ -3,6 +3,8 @@
 The store decides what is cached; Prefect only displays it. A stage is made by one holder at a time: its
 lease is renewed while the child runs, the child is stopped when the lease is lost, and the commit is one
 conditional create after the lease was confirmed, so a holder that was replaced cannot commit.
+Many stages are performed at once, each in a thread of its own: threads hear no signal, so who asks them to stop sets
+an event, and each lets its child checkpoint before it ends.
 """
 
 from __future__ import annotations
@@ -11,25 +13,28 @@ import logging
 import signal
 import socket
 import tempfile
+import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import platformdirs
 
 from artifacts.encoding import canonical
-from artifacts.errors import AlreadyCommitted, LeaseLost, StoreUnavailable
+from artifacts.errors import AlreadyCommitted, LeaseLost, StoreError, StoreUnavailable
 from artifacts.lease import HeldLease
 from artifacts.manifest import Manifest
 from artifacts.provenance import capture
 from artifacts.redaction import redact
 from artifacts.store import Attempt, Store
+from core.planning.actual import estimate_metrics
 from core.planning.stage import Stage
 from core.stages.report import Progress, parse
 from core.stages.specification import Outcome, Specification, read_outcomes
+from tasks.devices import VISIBLE
 from tasks.display import Display
 from tasks.launch import Launcher, command
 from tasks.settings import RunSettings
@@ -53,6 +58,10 @@ class StageInterrupted(StageFailed):
     """A stage was stopped or its process died; the next run continues from what it had checkpointed."""
 
 
+class StageStopped(BaseException):
+    """A stage was asked to stop. Not an `Exception`: nothing on the way may take it for a failure and try again."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Performed:
     """A stage that exists now. `reused`: somebody else made it while we waited."""
@@ -62,21 +71,41 @@ class Performed:
     seconds: float
 
 
-def perform(stage: Stage, settings: RunSettings, launcher: Launcher, title: str, display: Display) -> Performed:
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """One stage to be brought about, what with, and who is told."""
+
+    stage: Stage
+    settings: RunSettings
+    launcher: Launcher
+    title: str
+    display: Display
+    devices: str | None = None  # GPUs that its processes see, as CUDA_VISIBLE_DEVICES; None: all
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def check_stop(self) -> None:
+        """Raise `StageStopped` once stopping was asked for."""
+        if self.stop.is_set():
+            raise StageStopped(f"{self.stage.address}: stopped; the next run continues from its last checkpoint")
+
+
+def perform(assignment: Assignment) -> Performed:
     """Return the stage's artifact, made if need be.
 
-    Raises `StageFailed` with one line, `StageInterrupted` when trying again is worth while,
-    `artifacts.errors.StoreError` when the store refuses or an input is damaged, and `OSError` when this machine's
+    Raises `StageFailed` with one line, `StageInterrupted` when trying again is worth while, `StageStopped` when asked
+    to, `artifacts.errors.StoreError` when the store refuses or an input is damaged, and `OSError` when this machine's
     own disk does.
     """
+    assignment.check_stop()
     started = time.monotonic()
-    store = settings.open_store()
-    manifest = store.whole_manifest(stage.address)
+    title, display = assignment.title, assignment.display
+    store = assignment.settings.open_store()
+    manifest = store.whole_manifest(assignment.stage.address)
     if manifest is not None:
         seconds = time.monotonic() - started
         display.end(title, "cached", seconds, "")
         return Performed(state="cached", manifest=manifest, seconds=seconds)
-    waited = _lease_or_manifest(store, stage, settings, title, display)
+    waited = _lease_or_manifest(assignment, store)
     if isinstance(waited, Manifest):
         seconds = time.monotonic() - started
         display.end(title, "reused", seconds, "made by another run")
@@ -85,7 +114,7 @@ def perform(stage: Stage, settings: RunSettings, launcher: Launcher, title: str,
     try:
         display.begin(title)
         with waited.kept_alive():
-            state, manifest = _made_or_reused(store, stage, settings, launcher, waited, display)
+            state, manifest = _made_or_reused(assignment, store, waited)
         ending = state
     except Exception:
         ending = "failed"
@@ -96,19 +125,18 @@ def perform(stage: Stage, settings: RunSettings, launcher: Launcher, title: str,
     return Performed(state=state, manifest=manifest, seconds=time.monotonic() - started)
 
 
-def _lease_or_manifest(
-    store: Store, stage: Stage, settings: RunSettings, title: str, display: Display
-) -> HeldLease | Manifest:
+def _lease_or_manifest(assignment: Assignment, store: Store) -> HeldLease | Manifest:
     """Wait until the stage is ours to make, or made."""
-    announced = None
+    stage, announced = assignment.stage, None
     while True:
-        lease = store.leases.acquire(stage.address, purpose=title, ttl=settings.lease_seconds)
+        lease = store.leases.acquire(stage.address, purpose=assignment.title, ttl=assignment.settings.lease_seconds)
         if isinstance(lease, HeldLease):
             return _manifest_after_all(store, stage, lease) or lease
         if lease.description != announced:
             announced = lease.description
-            display.say(f"{title}: waiting for {announced}")
-        time.sleep(WAIT_SECONDS)
+            assignment.display.say(f"{assignment.title}: waiting for {announced}")
+        assignment.stop.wait(WAIT_SECONDS)
+        assignment.check_stop()
         if (manifest := store.whole_manifest(stage.address)) is not None:
             return manifest
 
@@ -126,34 +154,34 @@ def _manifest_after_all(store: Store, stage: Stage, lease: HeldLease) -> Manifes
     return manifest
 
 
-def _made_or_reused(
-    store: Store, stage: Stage, settings: RunSettings, launcher: Launcher, lease: HeldLease, display: Display
-) -> tuple[State, Manifest]:
+def _made_or_reused(assignment: Assignment, store: Store, lease: HeldLease) -> tuple[State, Manifest]:
     """Make the stage; when another run was first to commit all the same, its artifact serves."""
     try:
-        return "made", _make(store, stage, settings, launcher, lease, display)
+        return "made", _make(assignment, store, lease)
     except AlreadyCommitted:
-        manifest = store.whole_manifest(stage.address)
+        manifest = store.whole_manifest(assignment.stage.address)
         if manifest is None:
             raise
         return "reused", manifest
 
 
-def _make(
-    store: Store, stage: Stage, settings: RunSettings, launcher: Launcher, lease: HeldLease, display: Display
-) -> Manifest:
-    inputs = {role: store.fetch(needed.address) for role, needed in stage.needs.items()}
+def _make(assignment: Assignment, store: Store, lease: HeldLease) -> Manifest:
+    stage = assignment.stage
+    inputs = {}
+    for role, needed in stage.needs.items():
+        assignment.check_stop()
+        inputs[role] = store.fetch(needed.address)
     store.discard(stage.address, lease)
     with store.attempt(stage.address, lease) as attempt:
-        specification = _specification(stage, settings, inputs, attempt, lease)
+        specification = _specification(stage, assignment.settings, inputs, attempt, lease)
         provenance = capture()
         began = time.time()
-        outcome = _run_child(stage, specification, settings, launcher, lease, display)
+        outcome = _run_child(assignment, specification, lease)
         return attempt.commit(
             stage_version=stage.definition.version,
             identity=canonical(stage.identity),
             inputs={role: needed.key for role, needed in stage.inputs.items()},
-            metrics=outcome.metrics,
+            metrics={**outcome.metrics, **_estimate(stage, outcome, store)},
             provenance={
                 **provenance,
                 "numerics": outcome.numerics,
@@ -162,6 +190,15 @@ def _make(
                 "observed": {role: needed.key for role, needed in stage.observed.items()},
             },
         )
+
+
+def _estimate(stage: Stage, outcome: Outcome, store: Store) -> dict[str, object]:
+    """What a plan says of the stage on the device that made it. No record of a speed is worth losing the stage for."""
+    try:
+        return estimate_metrics(stage, str(outcome.numerics.get("device", "")), store)
+    except StoreError as error:
+        log.warning("%s is committed without an estimate of its time: %s", stage.address, error)
+        return {}
 
 
 def _specification(
@@ -183,27 +220,22 @@ def _specification(
     )
 
 
-def _run_child(
-    stage: Stage,
-    specification: Specification,
-    settings: RunSettings,
-    launcher: Launcher,
-    lease: HeldLease,
-    display: Display,
-) -> Outcome:
+def _run_child(assignment: Assignment, specification: Specification, lease: HeldLease) -> Outcome:
     """Run the child to its end and return its outcome; raise what its user should read otherwise."""
+    stage, settings = assignment.stage, assignment.settings
     output = _log_path(stage, lease)
-    child = _Child(stage, lease, display)
+    child = _Child(assignment, lease)
     with tempfile.TemporaryDirectory(prefix="miniseries-") as folder:
         path = Path(folder) / "specification.json"
         specification.write(path)
         code = supervise(
-            command(launcher, path, settings.runtime.processes),
+            command(assignment.launcher, path, settings.runtime.processes),
             log=output,
+            environment={} if assignment.devices is None else {VISIBLE: assignment.devices},
             grace_seconds=settings.grace_seconds,
             family=child.record,
             line=child.hear,
-            watch=child.check_lease,
+            watch=child.watch,
         )
         outcomes = read_outcomes(Path(folder))
     return _judge(stage, code, outcomes, child.tail, output)
@@ -212,20 +244,19 @@ def _run_child(
 class _Child:
     """What the supervisor of a running stage does with what it hears and sees."""
 
-    def __init__(self, stage: Stage, lease: HeldLease, display: Display) -> None:
+    def __init__(self, assignment: Assignment, lease: HeldLease) -> None:
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
-        self._stage = stage
+        self._assignment = assignment
         self._lease = lease
-        self._display = display
 
     def hear(self, line: str) -> None:
         """Show progress and lines for people; remember the last of everything else."""
         told = parse(line)
         if isinstance(told, Progress):
-            self._display.advance(told)
+            self._assignment.display.advance(self._assignment.title, told)
             return
         if told is not None:
-            self._display.say(redact(told))
+            self._assignment.display.say(f"{self._assignment.title}: {redact(told)}")
         if line.strip():
             self.tail.append(line)
 
@@ -234,13 +265,14 @@ class _Child:
         try:
             self._lease.record_processes(process_ids)
         except StoreUnavailable as error:
-            log.warning("the processes of %s were not recorded in its lease: %s", self._stage.address, error)
+            log.warning("the processes of %s were not recorded in its lease: %s", self._lease.address, error)
 
-    def check_lease(self) -> None:
-        """Raise `LeaseLost` when another run has taken the stage over."""
+    def watch(self) -> None:
+        """Raise `StageStopped` when that was asked for, `LeaseLost` when another run has taken the stage over."""
+        self._assignment.check_stop()
         if self._lease.lost.is_set():
             raise LeaseLost(
-                f"{self._stage.address}: another run took this stage over; its child was stopped, nothing was committed"
+                f"{self._lease.address}: another run took this stage over; its child was stopped, nothing was committed"
             )
 
 

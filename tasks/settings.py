@@ -6,14 +6,15 @@ Read from the environment, because the same values must reach the command line, 
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from dataclasses import dataclass
-from functools import cache
+from pathlib import Path
+
+import platformdirs
 
 from artifacts.errors import StoreError
 from artifacts.store import Store
-from core.stages.runtime import Runtime
+from core.stages.runtime import Kernels, Runtime
+from tasks.devices import gpus_of_one
 
 LEASE_SECONDS = 120.0
 CHECKPOINT_SECONDS = 600.0
@@ -31,6 +32,7 @@ class RunSettings:
     store_url: str | None  # None: the default local folder
     lease_seconds: float
     grace_seconds: float
+    gpu_jobs: int  # heavy stages that one flow run has under way at once
     runtime: Runtime
 
     def open_store(self) -> Store:
@@ -39,28 +41,39 @@ class RunSettings:
 
 
 def settings_from_environment() -> RunSettings:
-    """Resolve MINISERIES_STORE, _PROCESSES, _MICRO_BATCH, _{CHECKPOINT,LEASE,GRACE}_SECONDS, _HUB."""
+    """Resolve MINISERIES_STORE, _PROCESSES, _MICRO_BATCH, _KERNELS, _{CHECKPOINT,LEASE,GRACE}_SECONDS, _GPU_JOBS,
+    _TRACK, _TRACK_FOLDER, _HUB.
+    """
     store_url = os.environ.get("MINISERIES_STORE") or None
+    gpu_jobs = _count("MINISERIES_GPU_JOBS") or 1
     return RunSettings(
         store_url=store_url,
         lease_seconds=_seconds("MINISERIES_LEASE_SECONDS", LEASE_SECONDS),
         grace_seconds=_seconds("MINISERIES_GRACE_SECONDS", GRACE_SECONDS),
+        gpu_jobs=gpu_jobs,
         runtime=Runtime(
-            processes=_count("MINISERIES_PROCESSES") or max(1, gpu_count()),
+            processes=_processes(gpu_jobs),
             micro_batch_rows=_count("MINISERIES_MICRO_BATCH"),
             checkpoint_seconds=_seconds("MINISERIES_CHECKPOINT_SECONDS", CHECKPOINT_SECONDS),
+            kernels=_kernels(),
+            trackers=tuple(name.strip() for name in os.environ.get("MINISERIES_TRACK", "").split(",") if name.strip()),
+            tracking_folder=os.environ.get("MINISERIES_TRACK_FOLDER")
+            or str(Path(platformdirs.user_data_dir("miniseries")) / "tracking"),
             publication_url=os.environ.get("MINISERIES_HUB") or f"{Store.open(store_url).url}/hub",
         ),
     )
 
 
-@cache
-def gpu_count() -> int:
-    """GPUs that the driver lists; 0 without a driver. Asked without importing torch, which takes seconds."""
-    if shutil.which("nvidia-smi") is None:
-        return 0
-    listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False)
-    return len(listed.stdout.splitlines()) if listed.returncode == 0 else 0
+def _processes(gpu_jobs: int) -> int:
+    """Ranks of one stage: what is set, else one for each GPU of its share."""
+    gpus = gpus_of_one(gpu_jobs)
+    wanted = _count("MINISERIES_PROCESSES") or max(1, gpus)
+    if gpu_jobs > 1 and gpus and wanted > gpus:
+        raise SettingsError(
+            f"MINISERIES_PROCESSES={wanted}, but with MINISERIES_GPU_JOBS={gpu_jobs} a stage gets {gpus} GPUs; "
+            "lower one of them"
+        )
+    return wanted
 
 
 def _seconds(name: str, default: float) -> float:
@@ -72,6 +85,16 @@ def _seconds(name: str, default: float) -> float:
     if not 0 < value < float("inf"):
         raise SettingsError(f"{name}={text!r} is no time; set seconds above 0, or unset it (default {default:g})")
     return value
+
+
+def _kernels() -> Kernels:
+    match os.environ.get("MINISERIES_KERNELS", ""):
+        case "" | "deterministic":
+            return "deterministic"
+        case "fastest":
+            return "fastest"
+        case text:
+            raise SettingsError(f"MINISERIES_KERNELS={text!r} is unknown; set deterministic or fastest, or unset it")
 
 
 def _count(name: str) -> int | None:

@@ -1,9 +1,9 @@
 """A Prefect task for each stage kind: named for people, shown as Cached when the store has the artifact already.
 
 Prefect's own cache is off: presence of a committed, whole artifact in the store is the cache. Tasks pass a
-tag and a key in, and a small reference out; bytes never travel through Prefect. Heavy stages are called,
-never submitted to a thread: only the main thread hears a cancellation (facts on Prefect, 3.2). They have no tags:
-for a tagged task the server is asked for a concurrency slot, half a second and more each.
+tag and a key in, and a small reference out; bytes never travel through Prefect. A stage that was asked to stop
+(tasks.stopping) ends as Cancelled, its checkpoint saved. Tasks have no tags: for a tagged task the server is asked
+for a concurrency slot, half a second and more each.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from prefect import Task, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.exceptions import MissingContextError
-from prefect.states import Completed
+from prefect.states import Cancelled, Completed
 
 from artifacts.errors import LeaseLost, StoreUnavailable
 from core.planning.catalogue import stages_of
 from core.stages.kind import StageKind
 from tasks.display import display_with
 from tasks.launch import Launcher
-from tasks.perform import Performed, StageInterrupted, perform
+from tasks.perform import Assignment, Performed, StageInterrupted, StageStopped, perform
 from tasks.settings import settings_from_environment
+from tasks.stopping import stop_event
 
 RETRY_DELAYS_SECONDS = (1.0, 3.0, 9.0)  # a killed process can start again at once, a network may need a while
 PASSING = (StageInterrupted, StoreUnavailable, LeaseLost)  # a stage that was lost to another run is waited for
@@ -43,10 +44,23 @@ def stage_task(kind: StageKind, *, launcher: Launcher, retries: int, summary: Su
         retry_delay_seconds=list(RETRY_DELAYS_SECONDS[:retries]),
         retry_condition_fn=_worth_retrying,
     )
-    def perform_stage(tag: str, key: str, title: str) -> State[dict[str, object]] | dict[str, object]:
+    def perform_stage(
+        tag: str, key: str, title: str, devices: str | None = None
+    ) -> State[dict[str, object]] | dict[str, object]:
         stage = stages_of(tag)[key]
-        display = display_with(_logger())
-        done = perform(stage, settings_from_environment(), launcher, title, display)
+        assignment = Assignment(
+            stage=stage,
+            settings=settings_from_environment(),
+            launcher=launcher,
+            title=title,
+            display=display_with(_logger()),
+            devices=devices,
+            stop=stop_event(),
+        )
+        try:
+            done = perform(assignment)
+        except StageStopped as stop:
+            return Cancelled(message=str(stop))
         reference = _reference(done, summary)
         if done.state == "made":
             return reference

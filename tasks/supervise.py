@@ -13,7 +13,8 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from math import ceil
 from pathlib import Path
 from typing import IO
 
@@ -37,6 +38,7 @@ def supervise(
     command: list[str],
     *,
     log: Path,
+    environment: Mapping[str, str],
     grace_seconds: float,
     family: Callable[[Sequence[int]], None],
     line: Callable[[str], None],
@@ -44,6 +46,8 @@ def supervise(
 ) -> int:
     """Run `command` to its end and return its exit code (negative: the signal that killed it).
 
+    The child gets this process's environment with `environment` over it. It is armed to hear of the death of the thread
+    that started it, so the thread that calls this must be the one that stays until the end.
     `family` gets the process ids of the child and its descendants whenever they change, `line` every line of
     output as it appears, `watch` is called about ten times a second and may raise to stop the child.
     Whatever is raised in here is raised again once no process of the family is left.
@@ -56,7 +60,7 @@ def supervise(
             stdout=sink,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**CHILD_DEFAULTS, **os.environ},
+            env={**CHILD_DEFAULTS, **_torchrun_patience(grace_seconds), **os.environ, **environment},
         )
         relatives = _Family(child.pid)
         lines = _Lines(reader)
@@ -70,6 +74,11 @@ def supervise(
         finally:
             relatives.end(child, grace_seconds)
         return child.returncode
+
+
+def _torchrun_patience(grace_seconds: float) -> dict[str, str]:
+    """torchrun kills its ranks so long after asking them to stop; its own 30 s would cut a longer checkpoint off."""
+    return {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(ceil(grace_seconds))}
 
 
 def _ended(child: subprocess.Popen[bytes]) -> bool:

@@ -12,7 +12,7 @@ from typing import Protocol
 import s3fs
 
 from artifacts.transfer import CONCURRENT_FILES
-from support.moto_server import BUCKET
+from benchmarks.support.moto_server import BUCKET
 
 
 class Peer(Protocol):

@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import tiktoken
 
 from core.stages.context import StageError
@@ -106,9 +107,9 @@ class Tokenizer:
         """Ids of `text`, without BOS; text that spells a special token stays text."""
         return self.encoding.encode_ordinary(text)
 
-    def encode_batch(self, texts: Sequence[str], threads: int) -> list[list[int]]:
-        """`encode` of each text, in order, on `threads` threads."""
-        return self.encoding.encode_ordinary_batch(list(texts), num_threads=threads)
+    def encode_array(self, text: str) -> npt.NDArray[np.uint32]:
+        """`encode` without a Python object a token: 4 bytes each instead of 36, and other threads run meanwhile."""
+        return self.encoding.encode_to_numpy(text, disallowed_special=())
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`; bytes that are no valid UTF-8 become U+FFFD, special tokens their names."""

@@ -1,12 +1,14 @@
-"""The base suite: bits per byte of held-out text, and continuations of a few fixed prompts."""
+"""The base suite: bits per byte of held-out text in every direction, and continuations of a few fixed prompts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from core.data.direction import direction_policy
+from core.data.direction import measured_row_sets, readings
 from core.data.rows import Rows
+from core.evaluation.measurement import Measurement
 from core.evaluation.samples import Sample
 from core.evaluation.subject import Findings, Subject
 from core.inference.generate import Sampling
@@ -28,31 +30,52 @@ PROMPTS = (
 
 
 def base_suite(subject: Subject, validation: Path, identity: EvaluateIdentity, report: Reporter) -> Findings:
-    """Measure and sample; `validation` is the folder of packed rows."""
-    rows = Rows.open(validation)
-    bits = subject.bits_per_byte(rows, None, identity.validation_tokens)
-    report.log(f"{bits.value:.4f} bits per byte on {bits.sample_size:,} bytes")
+    """Measure and sample; `validation` is the folder of packed rows.
+
+    A model that reads in both directions is measured in each, on the same documents: `bits_per_byte_forward` and
+    `bits_per_byte_backward`; `bits_per_byte` is then over the bytes of both.
+    """
+    results = measure_ways(subject, validation, identity.validation_tokens)
+    for name, bits in results.items():
+        report.log(f"{name.replace('_', ' ')}: {bits.value:.4f} on {bits.sample_size:,} bytes")
     return Findings(
-        {"bits_per_byte": bits},
+        results,
         tuple(_continuations(subject, identity)),
         f"Temperature {TEMPERATURE}, top {TOP_K}, at most {identity.sample_tokens} tokens, "
         f"seeds {identity.seed} and following.",
     )
 
 
+def measure_ways(subject: Subject, validation: Path, tokens: int) -> dict[str, Measurement]:
+    """Bits per byte over all ways in which the model reads, `tokens` targets of each; and of each, when it has two."""
+    ways = {
+        f"bits_per_byte_{way}": subject.bits_per_byte(Rows.open(validation, name), None, tokens)
+        for way, name in measured_row_sets(subject.state.direction).items()
+    }
+    [first, *others] = ways.values()
+    if not others:
+        return {"bits_per_byte": first}
+    size = sum(bits.sample_size for bits in ways.values())
+    value = sum(bits.value * bits.sample_size for bits in ways.values()) / size
+    return {"bits_per_byte": replace(first, value=value, sample_size=size), **ways}
+
+
 def _continuations(subject: Subject, identity: EvaluateIdentity) -> Iterator[Sample]:
-    begin = direction_policy(subject.state.direction, subject.tokenizer)
+    """Each prompt in each way in turn; read backward, what is written stands before the prompt."""
+    ways = list(readings(subject.state.direction, subject.tokenizer).items())
     for number in range(identity.samples):
-        prompt = PROMPTS[number % len(PROMPTS)]
+        way, reading = ways[number % len(ways)]
+        prompt = PROMPTS[number // len(ways) % len(PROMPTS)]
         sampling = Sampling(
             max_tokens=identity.sample_tokens,
             temperature=TEMPERATURE,
             top_k=TOP_K,
             seed=identity.seed + number,
         )
-        tokens = begin(subject.tokenizer.encode(prompt))
+        tokens = reading.sequence(subject.tokenizer.encode_array(prompt)).tolist()
+        written = subject.written(tokens, sampling, stop_tokens={subject.tokenizer.bos})
         yield Sample(
-            title=f"Seed {sampling.seed}",
+            title=f"Seed {sampling.seed}" + ("" if way == "forward" else ", backward: what precedes the prompt"),
             prompt=prompt,
-            answer=subject.answer(tokens, sampling, stop_tokens={subject.tokenizer.bos}),
+            answer=subject.tokenizer.decode(written[:: reading.stride]),
         )

@@ -59,10 +59,13 @@ class Subject:
 
     def answer(self, prompt: Sequence[int], sampling: Sampling, stop_tokens: Collection[int]) -> str:
         """What the model writes after `prompt`, special tokens by name; less than asked where its context ends."""
+        return self.tokenizer.decode(self.written(prompt, sampling, stop_tokens))
+
+    def written(self, prompt: Sequence[int], sampling: Sampling, stop_tokens: Collection[int]) -> Sequence[int]:
+        """The same as ids, in the order in which they were written."""
         context = self.state.sequence_length
         within = replace(sampling, max_tokens=max(0, min(sampling.max_tokens, context - len(prompt))))
-        ids = generate(self.model, [prompt], within, stop_tokens=stop_tokens, context_tokens=context)
-        return self.tokenizer.decode(ids[0])
+        return generate(self.model, [prompt], within, stop_tokens=stop_tokens, context_tokens=context)[0]
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,11 @@ class Architecture:
         """Training FLOPs a token, 6 S + 12 n L T: forward and backward, full (not causally halved) attention."""
         return 6 * self.scaling_parameters + 12 * self.width * self.depth * self.sequence_length
 
+    @property
+    def causal_flops_per_token(self) -> int:
+        """Training FLOPs a token, 6 S + 6 n L T: of the attention only the half that a causal mask leaves."""
+        return 6 * self.scaling_parameters + 6 * self.width * self.depth * self.sequence_length
+
 
 def swiglu_width(width: int) -> int:
     """8n/3 to the nearest multiple of 128: 1152 -> 3072, 1280 -> 3456, 768 -> 2048."""

@@ -7,18 +7,18 @@ The state is read strictly; a missing or unknown field is an error that names th
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from artifacts.encoding import canonical
 from core.model.architecture import Architecture
+from core.model.tensors import read_tensors, write_tensors
 from core.model.transformer import Transformer
 from core.recipes.optimization import Optimization
 from core.recipes.recipe import Direction, Precision
@@ -53,9 +53,9 @@ class ModelState:
 _STATE: TypeAdapter[ModelState] = TypeAdapter(ModelState)
 
 
-def save(folder: Path, state: ModelState, weights: dict[str, Tensor]) -> None:
+def save(folder: Path, state: ModelState, weights: Mapping[str, Tensor]) -> None:
     """Write both files; the same state and weights give the same bytes."""
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, folder / WEIGHTS)
+    write_tensors(folder / WEIGHTS, weights)
     (folder / STATE).write_text(json.dumps(canonical(state), indent=2, sort_keys=True) + "\n")
 
 
@@ -74,11 +74,7 @@ def load_state(folder: Path) -> ModelState:
 
 def load_weights(folder: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:
     """Read the flat state dict in the dtypes it was saved in; raises `StageError` when it cannot be read."""
-    path = folder / WEIGHTS
-    try:
-        return load_file(path, device=str(device))
-    except (FileNotFoundError, SafetensorError) as error:
-        raise StageError(f"{path}: cannot be read as safetensors: {error}") from None
+    return read_tensors(folder / WEIGHTS, device)
 
 
 def load_model(folder: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Transformer:

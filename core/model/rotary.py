@@ -5,7 +5,9 @@ Two conventions decide whether weights mean the same elsewhere, and both are nan
 - rotation by -theta: y1 = x1 cos + x2 sin, y2 = -x1 sin + x2 cos, the transpose of the Hugging Face Llama direction.
 
 Angles are products of float64, and their cosines float32, whatever the model computes in: at position 131,071
-an angle in bfloat16 would be off by whole turns. Nothing is cached, so nothing can leak into a state dict.
+an angle in bfloat16 would be off by whole turns. They are made anew for each forward pass, outside its compiled graph:
+.2 ms of a 90 ms step of the tiny model, a dozen small kernels on a GPU. Nothing is kept, so nothing leaks into a state
+dict, and no pass can leave another the wrong length.
 """
 
 from __future__ import annotations
@@ -18,10 +20,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Rotation:
-    """Cosines and sines of T positions, float32 [T, 1, D/2]: broadcast over batch and heads."""
+    """Factors of T positions, float32 [T, 1, D]: broadcast over batch and heads."""
 
-    cosine: Tensor
-    sine: Tensor
+    cosine: Tensor  # of the angle of pair j, at j and at j + D/2
+    sine: Tensor  # likewise, negated at j + D/2
 
 
 def rotation(start: int, count: int, head_width: int, base: float, device: torch.device) -> Rotation:
@@ -29,10 +31,11 @@ def rotation(start: int, count: int, head_width: int, base: float, device: torch
     exponents = torch.arange(0, head_width, 2, dtype=torch.float64, device=device) / head_width
     positions = torch.arange(start, start + count, dtype=torch.float64, device=device)
     angles = torch.outer(positions, base**-exponents).unsqueeze(1)  # [T, 1, D/2]
-    return Rotation(angles.cos().float(), angles.sin().float())
+    cosine, sine = angles.cos().float(), angles.sin().float()
+    return Rotation(torch.cat((cosine, cosine), dim=-1), torch.cat((sine, -sine), dim=-1))
 
 
 def rotate(x: Tensor, by: Rotation) -> Tensor:
     """Rotate x [B, T, H, D] by -theta; a bfloat16 input comes back as float32, for the norm that follows."""
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat((first * by.cosine + second * by.sine, second * by.cosine - first * by.sine), dim=-1)
+    partners = x.roll(x.size(-1) // 2, dims=-1)
+    return x * by.cosine + partners * by.sine

@@ -134,12 +134,26 @@ class Block(nn.Module):
 
 
 class Trunk(nn.Module):
-    """Embedding table and layers, under the names that nanochat's checkpoints give them."""
+    """Everything but lm_head, under the names that nanochat's checkpoints give it; training compiles it as one graph.
+
+    Positions come from outside, so that the graph holds no float64 and their presence alone tells two graphs apart.
+    """
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
+        self.epsilon = architecture.norm_epsilon
+        self.normalize_embedding = architecture.normalize_embedding
         self.wte = Embedding(architecture.vocabulary_size, architecture.width)
         self.h = nn.ModuleList(Block(architecture, layer) for layer in range(architecture.depth))
+
+    def forward(self, tokens: Tensor, positions: Rotation | None, cache: KeyValueCache | None) -> Tensor:
+        """Final normed residual stream [B, T, n] of tokens int64 [B, T]."""
+        x: Tensor = self.wte(tokens)
+        if self.normalize_embedding:
+            x = normalize(x, self.epsilon)
+        for block in self.h:
+            x = block(x, positions, cache)
+        return normalize(x, self.epsilon)
 
 
 class Transformer(nn.Module):
@@ -163,21 +177,15 @@ class Transformer(nn.Module):
 
     def hidden(self, tokens: Tensor, cache: KeyValueCache | None = None) -> Tensor:
         """Final normed residual stream [B, T, n] of tokens int64 [B, T] that follow those in `cache`."""
-        architecture = self.architecture
-        behind = 0 if cache is None else cache.length
+        behind, count = 0 if cache is None else cache.length, tokens.size(1)
         positions = None
         if self.use_rope:
-            positions = rotation(
-                behind, tokens.size(1), architecture.head_width, architecture.rope_base, device=tokens.device
-            )
-        x: Tensor = self.transformer.wte(tokens)
-        if architecture.normalize_embedding:
-            x = normalize(x, architecture.norm_epsilon)
-        for block in self.transformer.h:
-            x = block(x, positions, cache)
+            architecture = self.architecture
+            positions = rotation(behind, count, architecture.head_width, architecture.rope_base, tokens.device)
+        x: Tensor = self.transformer(tokens, positions, cache)
         if cache is not None:
-            cache.advance(tokens.size(1))
-        return normalize(x, architecture.norm_epsilon)
+            cache.advance(count)
+        return x
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Softcapped float32 logits [..., V] of hidden [..., n]: |logit| < c."""

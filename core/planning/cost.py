@@ -1,56 +1,111 @@
-"""What a plan costs: tokens from the recipe, FLOPs from the architecture, hours and money from stated assumptions.
+"""What a stage costs: tokens from the recipe, FLOPs from the architecture, GPU-hours from the speed of a device.
 
-Until a device has been measured, one GPU is assumed to do 455 TFLOP/s in bf16 (46 % of an H100's dense peak)
-and 601 TFLOP/s in FP8, by the full-attention count: the rates of the seed series' own d18 runs.
-Money assumes 3 dollars an hour. Fine-tunes count nothing: their length is known once their mixture is packed.
+Pretraining and recalibration count to the token. Fine-tunes are estimated, since their length is known only once their
+mixture is packed; they are counted apart. Evaluations, exports and all that runs on processors count nothing: minutes
+beside hours.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
+from core.planning.mixture_length import assumed_tokens
+from core.planning.speed import ASSUMED, Shape, Speeds, shape_of
 from core.planning.stage import Stage
-from core.recipes.recipe import Precision, Recipe
-from core.stages.identity import TrainingIdentity
+from core.recipes.recipe import Recipe, RecipeError
+from core.stages.identity import FinetuneIdentity, MixtureIdentity, TrainingIdentity
 
-ASSUMED_FLOPS_PER_SECOND: dict[Precision, float] = {"fp32": 50e12, "bf16": 455e12, "fp8": 601e12}
 DOLLARS_PER_GPU_HOUR = 3.0
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Pretraining tokens and what they take."""
+    """Tokens and what they take. GPU-hours are of one GPU: twice the GPUs, half the time, the same number."""
 
-    tokens: int = 0
-    flops: int = 0
+    tokens: int = 0  # of pretraining and recalibration
+    flops: int = 0  # forward and backward, full attention
     gpu_hours: float = 0.0
+    tokens_finetuning: int = 0
 
     @property
     def dollars(self) -> float:
-        """At the assumed price."""
+        """At the usual price."""
         return self.gpu_hours * DOLLARS_PER_GPU_HOUR
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(self.tokens + other.tokens, self.flops + other.flops, self.gpu_hours + other.gpu_hours)
+        return Cost(
+            self.tokens + other.tokens,
+            self.flops + other.flops,
+            self.gpu_hours + other.gpu_hours,
+            self.tokens_finetuning + other.tokens_finetuning,
+        )
+
+    def __sub__(self, other: Cost) -> Cost:
+        return self + Cost(-other.tokens, -other.flops, -other.gpu_hours, -other.tokens_finetuning)
 
 
-def training_cost(identity: TrainingIdentity, first_step: int, end_step: int) -> Cost:
-    """The cost of optimizer steps [first_step, end_step) of one model."""
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """On what terms GPUs are had: how many at once, and what one costs an hour."""
+
+    gpus: int = 1
+    dollars_per_gpu_hour: float = DOLLARS_PER_GPU_HOUR
+
+    def __post_init__(self) -> None:
+        if not (self.gpus >= 1 and 0 <= self.dollars_per_gpu_hour < inf):
+            raise RecipeError(
+                f"{self.gpus} GPUs at {self.dollars_per_gpu_hour} dollars an hour: give at least 1, at 0 or more"
+            )
+
+    def dollars(self, cost: Cost) -> float:
+        """What `cost` comes to."""
+        return cost.gpu_hours * self.dollars_per_gpu_hour
+
+    def wall_hours(self, cost: Cost) -> float:
+        """How long it takes when all GPUs share the work evenly: a lower bound, communication costs nothing in it."""
+        return cost.gpu_hours / self.gpus
+
+
+def written_hours(hours: float) -> str:
+    """GPU-hours for people: two decimals, and one digit of what is too little to have any."""
+    return f"{hours:,.2f}" if hours >= 0.1 or hours == 0 else f"{hours:.1g}"
+
+
+def training_cost(identity: TrainingIdentity, first_step: int, end_step: int, speeds: Speeds = ASSUMED) -> Cost:
+    """The cost of optimizer steps [first_step, end_step) of one base model."""
     tokens = (end_step - first_step) * identity.batch_tokens
-    flops = tokens * identity.architecture.flops_per_token
-    return Cost(tokens, flops, flops / ASSUMED_FLOPS_PER_SECOND[identity.precision] / 3600)
+    shape = Shape(architecture=identity.architecture, precision=identity.precision)
+    return Cost(tokens, tokens * identity.architecture.flops_per_token, _hours(tokens, shape, speeds))
 
 
-def stage_cost(stage: Stage) -> Cost:
-    """The cost of making a stage from its beginning; only pretraining and recalibration count."""
-    identity = stage.identity
-    if not isinstance(identity, TrainingIdentity):
+def stage_cost(stage: Stage, speeds: Speeds = ASSUMED, checkpoint_step: int = 0) -> Cost:
+    """The cost of making a stage, from its beginning or from a checkpoint; nothing for a stage that trains nothing."""
+    identity, shape = stage.identity, shape_of(stage)
+    if isinstance(identity, TrainingIdentity):
+        return training_cost(identity, max(identity.first_step, checkpoint_step), identity.end_step, speeds)
+    if shape is None:
         return Cost()
-    return training_cost(identity, identity.first_step, identity.end_step)
+    assert isinstance(identity, FinetuneIdentity)
+    tokens = max(0, finetuning_steps(stage) - checkpoint_step) * identity.batch_tokens
+    flops = tokens * shape.architecture.flops_per_token
+    return Cost(flops=flops, gpu_hours=_hours(tokens, shape, speeds), tokens_finetuning=tokens)
 
 
-def unshared_cost(base: Stage, recipe: Recipe) -> Cost:
+def finetuning_steps(stage: Stage) -> int:
+    """Optimizer steps that a fine-tune is assumed to take: one pass over its mixture."""
+    identity, mixture = stage.identity, stage.inputs["mixture"].identity
+    assert isinstance(identity, FinetuneIdentity)
+    assert isinstance(mixture, MixtureIdentity)
+    return -(-assumed_tokens(mixture.training, mixture.row_tokens) // identity.batch_tokens)
+
+
+def unshared_cost(base: Stage, recipe: Recipe, speeds: Speeds = ASSUMED) -> Cost:
     """What the base model of `recipe` costs trained alone, from step 0."""
     identity = base.identity
     assert isinstance(identity, TrainingIdentity)
-    return training_cost(identity, 0, recipe.pretraining.steps)
+    return training_cost(identity, 0, recipe.pretraining.steps, speeds)
+
+
+def _hours(tokens: int, shape: Shape, speeds: Speeds) -> float:
+    return tokens / speeds.of(shape).tokens_per_second / 3600

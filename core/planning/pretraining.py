@@ -3,15 +3,19 @@
 Segments are cut at round(pN), p = 25, 50, 75, 100 %, whoever asks, so that models which share a prefix of
 training share its stages. A RoPE drop replaces the rest of the chain by one recalibrate stage that starts
 from the trunk segment ending at the drop step.
+
+A shard group, packed or not, is one `Stage` object in a process, whichever recipe asks: twenty tags read the same few
+hundred of them, and each key is hashed once.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 from core.planning.stage import Stage
-from core.recipes.recipe import Recipe
-from core.stages.identity import CorpusIdentity, PackIdentity, TokenizerIdentity, TrainingIdentity
+from core.recipes.recipe import Corpus, Recipe, Tokenizer
+from core.stages.identity import CorpusIdentity, PackedDirection, PackIdentity, TokenizerIdentity, TrainingIdentity
 from core.stages.kind import StageKind
 
 PACKING = "best-fit-crop"
@@ -20,46 +24,23 @@ DIRECTION_SEED = 42
 
 def corpus_stage(recipe: Recipe, first_shard: int, end_shard: int) -> Stage:
     """The corpus stage that holds shards [first_shard, end_shard)."""
-    corpus = recipe.corpus
-    first, end = corpus.collected_with(first_shard, end_shard)
-    identity = CorpusIdentity(source=corpus.source, revision=corpus.revision, first_shard=first, end_shard=end)
-    return Stage(StageKind.CORPUS, f"{corpus.source}-{first:05d}-{end:05d}", identity)
+    return _corpus_stage(recipe.corpus, first_shard, end_shard)
 
 
 def tokenizer_stage(recipe: Recipe) -> Stage:
     """The vocabulary, trained on the first shard group."""
-    tokenizer = recipe.tokenizer
-    identity = TokenizerIdentity(
-        vocabulary_size=tokenizer.vocabulary_size,
-        pattern=tokenizer.pattern,
-        special_tokens=tokenizer.special_tokens,
-        max_characters=tokenizer.max_characters,
-        document_cap=tokenizer.document_cap,
-    )
-    name = f"{recipe.corpus.source}-{tokenizer.vocabulary_size}"
-    return Stage(StageKind.TOKENIZER, name, identity, {"corpus": corpus_stage(recipe, *recipe.corpus.group(0))})
+    return _tokenizer_stage(recipe.corpus, recipe.tokenizer)
 
 
 def pack_stage(recipe: Recipe, first_shard: int, end_shard: int) -> Stage:
-    """Rows of T+1 tokens from shards [first_shard, end_shard)."""
-    row_tokens = recipe.architecture.sequence_length + 1
-    identity = PackIdentity(
-        row_tokens=row_tokens,
-        algorithm=PACKING,
-        buffer_documents=recipe.pretraining.buffer_documents,
-        direction=recipe.pretraining.direction,
-        direction_seed=DIRECTION_SEED,
-        first_shard=first_shard,
-        end_shard=end_shard,
-    )
-    inputs = {"tokenizer": tokenizer_stage(recipe), "corpus": corpus_stage(recipe, first_shard, end_shard)}
-    return Stage(StageKind.PACK, f"{recipe.corpus.source}-{first_shard:05d}-{end_shard:05d}", identity, inputs)
+    """Rows of T+1 tokens from shards [first_shard, end_shard), in the recipe's direction."""
+    return _packed(recipe, recipe.pretraining.direction, (first_shard, end_shard))
 
 
 def validation_stage(recipe: Recipe) -> Stage:
-    """The held-out shard, packed the same way."""
-    shard = recipe.corpus.validation_shard
-    return pack_stage(recipe, shard, shard + 1)
+    """The held-out shard, packed the same way; every document in each direction when the model reads in both."""
+    shard, direction = recipe.corpus.validation_shard, recipe.pretraining.direction
+    return _packed(recipe, "each" if direction == "bidirectional" else direction, (shard, shard + 1))
 
 
 def stream(recipe: Recipe, end_step: int) -> dict[str, Stage]:
@@ -88,6 +69,7 @@ def trunk_segments(recipe: Recipe) -> list[Stage]:
     return segments
 
 
+@cache
 def base_stage(recipe: Recipe) -> Stage:
     """The stage whose artifact is the base model: the last trunk segment, or the recalibration after a drop."""
     trunk = trunk_segments(recipe)[-1]
@@ -97,6 +79,56 @@ def base_stage(recipe: Recipe) -> Stage:
     identity = replace(_training_identity(recipe, recipe.drop_step, steps), use_rope=False)
     inputs = {"previous": trunk, **stream(recipe, steps)}
     return Stage(StageKind.RECALIBRATE, recipe.base_tag, identity, inputs, _observed(recipe))
+
+
+def _packed(recipe: Recipe, direction: PackedDirection, shards: tuple[int, int]) -> Stage:
+    row_tokens = recipe.architecture.sequence_length + 1
+    return _pack_stage(
+        recipe.corpus, recipe.tokenizer, row_tokens, recipe.pretraining.buffer_documents, direction, shards
+    )
+
+
+@cache
+def _corpus_stage(corpus: Corpus, first_shard: int, end_shard: int) -> Stage:
+    first, end = corpus.collected_with(first_shard, end_shard)
+    identity = CorpusIdentity(source=corpus.source, revision=corpus.revision, first_shard=first, end_shard=end)
+    return Stage(StageKind.CORPUS, f"{corpus.source}-{first:05d}-{end:05d}", identity)
+
+
+@cache
+def _tokenizer_stage(corpus: Corpus, tokenizer: Tokenizer) -> Stage:
+    identity = TokenizerIdentity(
+        vocabulary_size=tokenizer.vocabulary_size,
+        pattern=tokenizer.pattern,
+        special_tokens=tokenizer.special_tokens,
+        max_characters=tokenizer.max_characters,
+        document_cap=tokenizer.document_cap,
+    )
+    name = f"{corpus.source}-{tokenizer.vocabulary_size}"
+    return Stage(StageKind.TOKENIZER, name, identity, {"corpus": _corpus_stage(corpus, *corpus.group(0))})
+
+
+@cache
+def _pack_stage(
+    corpus: Corpus,
+    tokenizer: Tokenizer,
+    row_tokens: int,
+    buffer_documents: int,
+    direction: PackedDirection,
+    shards: tuple[int, int],
+) -> Stage:
+    first, end = shards
+    identity = PackIdentity(
+        row_tokens=row_tokens,
+        algorithm=PACKING,
+        buffer_documents=buffer_documents,
+        direction=direction,
+        direction_seed=DIRECTION_SEED,
+        first_shard=first,
+        end_shard=end,
+    )
+    inputs = {"tokenizer": _tokenizer_stage(corpus, tokenizer), "corpus": _corpus_stage(corpus, first, end)}
+    return Stage(StageKind.PACK, f"{corpus.source}-{first:05d}-{end:05d}", identity, inputs)
 
 
 def _observed(recipe: Recipe) -> dict[str, Stage]:

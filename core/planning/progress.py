@@ -5,6 +5,7 @@
 - resumable: unfinished, with a checkpoint to continue from
 - blocked: waits for a stage that somebody else is running
 - pending: to be made
+A damaged artifact has the state of one that is to be made again, and says that it is damaged.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from artifacts.lease_record import Holder
 from artifacts.store import Found
+from artifacts.transfer import at_once
 from core.planning.stage import Stage
 
 State = Literal["cached", "resumable", "running", "pending", "blocked"]
@@ -28,6 +31,9 @@ class Progress:
     needed: bool
     checkpoint_step: int | None = None
     detail: str = ""
+    damaged: bool = False
+    holder: Holder | None = None  # of a running stage
+    blocked_by: Stage | None = None
 
 
 def required(stages: Iterable[Stage], survey: Survey) -> set[str]:
@@ -49,47 +55,44 @@ def required(stages: Iterable[Stage], survey: Survey) -> set[str]:
     return missing
 
 
-def visited(stages: Iterable[Stage], survey: Survey) -> list[Stage]:
-    """The stages that a run goes through, in order: what is there, to show it as cached, and what must be made."""
-    stages = list(stages)
-    needed = required(stages, survey)
-    return [stage for stage in stages if stage.key in needed or survey.get(stage.address.folder, Found()).committed]
-
-
-def progress_of(stages: Iterable[Stage], survey: Survey, holder: Callable[[Stage], str | None]) -> dict[str, Progress]:
+def progress_of(
+    stages: Iterable[Stage], survey: Survey, holder: Callable[[Stage], Holder | None]
+) -> dict[str, Progress]:
     """The state of every stage by key; `stages` in order, needs first.
 
-    `holder` says who holds a stage's lease now (None: nobody); it is asked only about unfinished stages
-    on whose lease the survey came across.
+    `holder` says who holds a stage's lease now (None: nobody). It is asked only about unfinished stages
+    on whose lease the survey came across, several at a time.
     """
     stages = list(stages)
     missing = required(stages, survey)
+    leased = [stage for stage in stages if _was_leased(stage, survey) and not _is_committed(stage, survey)]
+    holders = dict(zip((stage.key for stage in leased), at_once(holder, leased), strict=True))
     states: dict[str, Progress] = {}
     for stage in stages:
-        states[stage.key] = _progress(stage, survey, stage.key in missing, states, holder)
+        found = survey.get(stage.address.folder, Found())
+        states[stage.key] = _progress(stage, found, stage.key in missing, states, holders.get(stage.key))
     return states
 
 
 def _progress(
-    stage: Stage,
-    survey: Survey,
-    needed: bool,
-    states: Mapping[str, Progress],
-    holder: Callable[[Stage], str | None],
+    stage: Stage, found: Found, needed: bool, states: Mapping[str, Progress], holder: Holder | None
 ) -> Progress:
-    if _is_committed(stage, survey):
+    if found.committed and not found.damaged:
         return Progress("cached", needed=False)
-    found = survey.get(stage.address.folder, Found())
-    step = found.checkpoint_step
-    who = holder(stage) if found.leased else None
-    if who is not None:
-        return Progress("running", needed, step, f"by {who}")
-    waits = [need.address.folder for need in stage.needs.values() if states[need.key].state in ("running", "blocked")]
+    step, damaged = found.checkpoint_step, found.damaged
+    if holder is not None:
+        return Progress("running", needed, step, f"by {holder.description}", damaged, holder)
+    waits = [need for need in stage.needs.values() if states[need.key].state in ("running", "blocked")]
     if waits:
-        return Progress("blocked", needed, step, f"by {waits[0]}")
+        return Progress("blocked", needed, step, f"by {waits[0].address.folder}", damaged, blocked_by=waits[0])
     if step is not None:
-        return Progress("resumable", needed, step, f"at step {step:,}")
-    return Progress("pending", needed, None, "damaged, will be made again" if found.damaged else "")
+        return Progress("resumable", needed, step, f"at step {step:,}", damaged)
+    return Progress("pending", needed, None, "damaged, will be made again" if damaged else "", damaged)
+
+
+def _was_leased(stage: Stage, survey: Survey) -> bool:
+    found = survey.get(stage.address.folder)
+    return found is not None and found.leased
 
 
 def _is_damaged(stage: Stage, survey: Survey) -> bool:

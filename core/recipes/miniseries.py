@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from core.model.architecture import Architecture, swiglu_width
+from core.recipes.member import Member
 from core.recipes.optimization import Optimization, Schedule, family_batch_tokens, family_optimization
 from core.recipes.recipe import (
     Corpus,
@@ -26,8 +27,7 @@ from core.recipes.recipe import (
 from core.recipes.vocabulary import SPECIAL_TOKENS, SPLIT_PATTERN
 
 HEAD_WIDTH = 128
-SEQUENCE_LENGTH = 4096
-LONG_SEQUENCE_LENGTH = 8192
+SEQUENCE_LENGTH = 4096  # of pretraining and of the ordinary fine-tune; the long one doubles it
 SEED = 42
 
 # depth, tokens per parameter -> percentages trained with RoPE (None: throughout), and those with a long fine-tune
@@ -72,9 +72,9 @@ VALIDATION_TASKS = (
 )
 
 
-def family_architecture(depth: int) -> Architecture:
-    """The architecture of one depth: n = 64 per layer, rounded up to whole heads of 128."""
-    width = -(-depth * 64 // HEAD_WIDTH) * HEAD_WIDTH
+def family_architecture(depth: int, width: int | None = None) -> Architecture:
+    """The architecture of one depth: n = 64 per layer unless it is given, rounded up to whole heads of 128."""
+    width = -(-(width or depth * 64) // HEAD_WIDTH) * HEAD_WIDTH
     return Architecture(
         depth=depth,
         width=width,
@@ -92,7 +92,7 @@ def family_architecture(depth: int) -> Architecture:
     )
 
 
-def horizon(architecture: Architecture, tokens_per_parameter: int, batch_tokens: int) -> int:
+def horizon(architecture: Architecture, tokens_per_parameter: float, batch_tokens: int) -> int:
     """N = int(tpp S) // B optimizer steps; S counts the matrices and lm_head."""
     return int(tokens_per_parameter * architecture.scaling_parameters) // batch_tokens
 
@@ -127,40 +127,56 @@ def miniseries_tag(depth: int, tokens_per_parameter: int, drop_percent: int | No
     return f"d{depth}_{tokens_per_parameter}tpp{drop}{suffix}"
 
 
-def _recipe(depth: int, tokens_per_parameter: int, drop_percent: int | None, *, suffix: str) -> Recipe:
-    architecture = family_architecture(depth)
-    batch_tokens = family_batch_tokens(architecture)
-    optimization = family_optimization(architecture, batch_tokens)
+def family_recipe(member: Member) -> Recipe:
+    """A recipe of the family: what `member` does not say is the same for all."""
     finetuning = Finetuning(
         training=CHAT_TASKS,
         validation=VALIDATION_TASKS,
-        sequence_length=SEQUENCE_LENGTH,
-        batch_tokens=batch_tokens,
-        optimization=finetune_optimization(optimization, batch_scale=(batch_tokens / 524_288) ** 0.5),
+        sequence_length=member.architecture.sequence_length,
+        batch_tokens=member.batch_tokens,
+        optimization=finetune_optimization(member.optimization, batch_scale=(member.batch_tokens / 524_288) ** 0.5),
         precision="bf16",
         seed=SEED,
     )
-    long_finetuning = replace(finetuning, training=LONG_TASKS, sequence_length=LONG_SEQUENCE_LENGTH)
+    long_finetuning = replace(finetuning, training=LONG_TASKS, sequence_length=2 * member.architecture.sequence_length)
     return Recipe(
-        tag=miniseries_tag(depth, tokens_per_parameter, drop_percent, suffix),
-        trunk=miniseries_tag(depth, tokens_per_parameter, None),
-        architecture=architecture,
-        corpus=CLIMBMIX,
-        tokenizer=TOKENIZER,
+        tag=member.tag,
+        trunk=member.trunk,
+        architecture=member.architecture,
+        corpus=member.corpus,
+        tokenizer=replace(TOKENIZER, vocabulary_size=member.architecture.vocabulary_size),
         pretraining=Pretraining(
-            steps=horizon(architecture, tokens_per_parameter, batch_tokens),
-            batch_tokens=batch_tokens,
-            optimization=optimization,
+            steps=member.steps,
+            batch_tokens=member.batch_tokens,
+            optimization=member.optimization,
             precision="fp8",
             seed=SEED,
-            rope_drop=None if drop_percent is None else drop_percent / 100,
+            rope_drop=member.rope_drop,
             direction="forward",
             buffer_documents=1000,
         ),
         finetuning=finetuning,
-        long_finetuning=long_finetuning if suffix == "_long" else None,
+        long_finetuning=long_finetuning if member.long else None,
         evaluation=Evaluation(validation_tokens=20_971_520, samples=8, sample_tokens=128),
         publication=Publication(destination="hub", namespace="miniseries", visibility="private"),
+    )
+
+
+def _recipe(depth: int, tokens_per_parameter: int, drop_percent: int | None, *, suffix: str) -> Recipe:
+    architecture = family_architecture(depth)
+    batch_tokens = family_batch_tokens(architecture)
+    return family_recipe(
+        Member(
+            tag=miniseries_tag(depth, tokens_per_parameter, drop_percent, suffix),
+            trunk=miniseries_tag(depth, tokens_per_parameter, None),
+            architecture=architecture,
+            corpus=CLIMBMIX,
+            steps=horizon(architecture, tokens_per_parameter, batch_tokens),
+            batch_tokens=batch_tokens,
+            optimization=family_optimization(architecture, batch_tokens),
+            rope_drop=None if drop_percent is None else drop_percent / 100,
+            long=suffix == "_long",
+        )
     )
 
 

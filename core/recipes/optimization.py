@@ -51,6 +51,18 @@ class Schedule:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SpikePolicy:
+    """What becomes of an update whose loss or gradient norm is not finite, or whose norm exceeds a limit.
+
+    `stop` ends the run before the update, keeping the last good state; `skip` leaves parameters and optimizer as they
+    are and goes on with the next step's rows. The seed series has no such rule; stopping changes no number of it.
+    """
+
+    action: Literal["stop", "skip"] = "stop"
+    gradient_norm: float | None = None  # L2 norm of all gradients above which an update is a spike; None: no limit
+
+
+@dataclass(frozen=True, kw_only=True)
 class Optimization:
     """All of it: one group for the matrices, one for each of the two embedding tables, one schedule."""
 
@@ -59,6 +71,7 @@ class Optimization:
     unembedding: AdamW  # lm_head
     schedule: Schedule
     gradient_clip: float | None  # global L2 norm; None leaves gradients as they are
+    spike_policy: SpikePolicy = SpikePolicy()
 
 
 def family_batch_tokens(architecture: Architecture) -> int:

@@ -118,7 +118,7 @@ class Recipe:
     """One model of the family, from corpus to publication."""
 
     tag: str
-    trunk: str  # name shared by every tag with the same pretraining prefix, e.g. d20_40tpp
+    trunk: str  # name shared by every tag with the same RoPE-on pretraining, e.g. d20_40tpp
     architecture: Architecture
     corpus: Corpus
     tokenizer: Tokenizer
@@ -157,8 +157,9 @@ class Recipe:
 
     @property
     def base_tag(self) -> str:
-        """The tag of the base model: a `_long` tag fine-tunes the base of its sibling."""
-        return self.tag.removesuffix("_long")
+        """The name of the base model, which tags that differ only in what comes after pretraining share."""
+        drop = self.pretraining.rope_drop
+        return self.trunk if drop is None else f"{self.trunk}_drope_{round(100 * drop)}"
 
     @property
     def cuts(self) -> tuple[int, ...]:

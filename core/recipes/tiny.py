@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from core.data.corpus import python_docs
 from core.model.architecture import Architecture, swiglu_width
+from core.recipes.member import Member
 from core.recipes.miniseries import TOKENIZER
 from core.recipes.optimization import AdamW, Muon, Optimization, Schedule
 from core.recipes.recipe import (
@@ -24,25 +25,11 @@ from core.recipes.recipe import (
 from core.recipes.vocabulary import DIRECTION_TOKENS
 
 SEED = 42
+DEPTH = 2
+HEAD_WIDTH = 64
 BATCH_TOKENS = 2048
 STEPS = 280
 DROP_PERCENTS: tuple[int | None, ...] = (None, 25, 50, 75)
-
-ARCHITECTURE = Architecture(
-    depth=2,
-    width=128,
-    heads=2,
-    key_value_heads=2,
-    head_width=64,
-    mlp="swiglu",
-    mlp_width=swiglu_width(128),
-    vocabulary_size=2048,
-    sequence_length=256,
-    rope_base=100_000.0,
-    logit_softcap=15.0,
-    norm_epsilon=1e-6,
-    normalize_embedding=False,
-)
 
 OPTIMIZATION = Optimization(
     matrices=Muon(
@@ -61,26 +48,53 @@ OPTIMIZATION = Optimization(
     gradient_clip=None,
 )
 
-FINETUNING = Finetuning(
-    training=(MixtureTask(name="simple-spelling", rows=1000), MixtureTask(name="spelling-bee", rows=400)),
-    validation=(MixtureTask(name="simple-spelling", rows=64), MixtureTask(name="spelling-bee", rows=32)),
-    sequence_length=256,
-    batch_tokens=BATCH_TOKENS,
-    optimization=replace(
-        OPTIMIZATION,
-        matrices=replace(
-            OPTIMIZATION.matrices,
-            peak_rate=0.8 * 0.02,
-            momentum_final=0.95,
-            weight_decay=0.0,
+
+def tiny_architecture(depth: int, width: int | None = None) -> Architecture:
+    """Width 64 per layer unless it is given, rounded up to whole heads of 64."""
+    width = -(-(width or depth * 64) // HEAD_WIDTH) * HEAD_WIDTH
+    return Architecture(
+        depth=depth,
+        width=width,
+        heads=width // HEAD_WIDTH,
+        key_value_heads=width // HEAD_WIDTH,
+        head_width=HEAD_WIDTH,
+        mlp="swiglu",
+        mlp_width=swiglu_width(width),
+        vocabulary_size=2048,
+        sequence_length=256,
+        rope_base=100_000.0,
+        logit_softcap=15.0,
+        norm_epsilon=1e-6,
+        normalize_embedding=False,
+    )
+
+
+ARCHITECTURE = tiny_architecture(DEPTH)
+
+
+def finetuning(optimization: Optimization, sequence_length: int, batch_tokens: int) -> Finetuning:
+    """Fine-tuning at .8 of the base rates, without weight decay, flat for half the run, then linear to 0."""
+    matrices, embedding, unembedding = optimization.matrices, optimization.embedding, optimization.unembedding
+    return Finetuning(
+        training=(MixtureTask(name="simple-spelling", rows=1000), MixtureTask(name="spelling-bee", rows=400)),
+        validation=(MixtureTask(name="simple-spelling", rows=64), MixtureTask(name="spelling-bee", rows=32)),
+        sequence_length=sequence_length,
+        batch_tokens=batch_tokens,
+        optimization=replace(
+            optimization,
+            matrices=replace(
+                matrices,
+                peak_rate=0.8 * matrices.peak_rate,
+                momentum_final=matrices.momentum_peak,
+                weight_decay=0.0,
+            ),
+            embedding=replace(embedding, peak_rate=0.8 * embedding.peak_rate),
+            unembedding=replace(unembedding, peak_rate=0.8 * unembedding.peak_rate),
+            schedule=Schedule(warmup_steps=0, warmdown_fraction=0.5, final_fraction=0.0),
         ),
-        embedding=replace(OPTIMIZATION.embedding, peak_rate=0.8 * 0.2),
-        unembedding=replace(OPTIMIZATION.unembedding, peak_rate=0.8 * 0.006),
-        schedule=Schedule(warmup_steps=0, warmdown_fraction=0.5, final_fraction=0.0),
-    ),
-    precision="fp32",
-    seed=SEED,
-)
+        precision="fp32",
+        seed=SEED,
+    )
 
 
 def corpus() -> Corpus:
@@ -96,28 +110,46 @@ def corpus() -> Corpus:
     )
 
 
-def _recipe(drop_percent: int | None, *, suffix: str) -> Recipe:
-    drop = "" if drop_percent is None else f"_drope_{drop_percent}"
+def tiny_recipe(member: Member) -> Recipe:
+    """A recipe of the family: what `member` does not say is the same for all."""
+    length = member.architecture.sequence_length
     return Recipe(
-        tag=f"tiny{drop}{suffix}",
-        trunk="tiny",
-        architecture=ARCHITECTURE,
-        corpus=corpus(),
-        tokenizer=replace(TOKENIZER, vocabulary_size=ARCHITECTURE.vocabulary_size),
+        tag=member.tag,
+        trunk=member.trunk,
+        architecture=member.architecture,
+        corpus=member.corpus,
+        tokenizer=replace(TOKENIZER, vocabulary_size=member.architecture.vocabulary_size),
         pretraining=Pretraining(
-            steps=STEPS,
-            batch_tokens=BATCH_TOKENS,
-            optimization=OPTIMIZATION,
+            steps=member.steps,
+            batch_tokens=member.batch_tokens,
+            optimization=member.optimization,
             precision="fp32",
             seed=SEED,
-            rope_drop=None if drop_percent is None else drop_percent / 100,
+            rope_drop=member.rope_drop,
             direction="forward",
             buffer_documents=1000,
         ),
-        finetuning=FINETUNING,
-        long_finetuning=replace(FINETUNING, sequence_length=512) if suffix == "_long" else None,
+        finetuning=finetuning(member.optimization, length, member.batch_tokens),
+        long_finetuning=finetuning(member.optimization, 2 * length, member.batch_tokens) if member.long else None,
         evaluation=Evaluation(validation_tokens=32_768, samples=4, sample_tokens=64),
         publication=Publication(destination="folder", namespace="miniseries", visibility="private"),
+    )
+
+
+def _recipe(drop_percent: int | None, *, suffix: str) -> Recipe:
+    drop = "" if drop_percent is None else f"_drope_{drop_percent}"
+    return tiny_recipe(
+        Member(
+            tag=f"tiny{drop}{suffix}",
+            trunk="tiny",
+            architecture=ARCHITECTURE,
+            corpus=corpus(),
+            steps=STEPS,
+            batch_tokens=BATCH_TOKENS,
+            optimization=OPTIMIZATION,
+            rope_drop=None if drop_percent is None else drop_percent / 100,
+            long=suffix == "_long",
+        )
     )
 
 

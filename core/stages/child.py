@@ -19,12 +19,13 @@ from artifacts.errors import LeaseLost, StoreError, StoreUnavailable
 from artifacts.redaction import redact
 from artifacts.store import Store
 from core.stages.context import Interrupted, Metrics, StageContext, StageError, StageUnavailable
+from core.stages.early_signals import RESUMABLE
 from core.stages.kind import DEFINITIONS
 from core.stages.parent_death import die_with_parent
 from core.stages.report import Reporter
 from core.stages.specification import Outcome, Specification
 
-FINISHED, FAILED, RESUMABLE = 0, 1, 143  # 143 is what a shell reports for SIGTERM: stopped, run again to continue
+FINISHED, FAILED = 0, 1
 
 Producer = Callable[[StageContext[Any]], Metrics]
 
@@ -78,6 +79,7 @@ def _context(specification: Specification, rank: int) -> StageContext[Any]:
         folder.mkdir(parents=True, exist_ok=True)
     return StageContext(
         name=specification.name,
+        key=specification.key,
         identity=specification.typed_identity(),
         inputs={role: Path(folder) for role, folder in specification.inputs.items()},
         output=output,
@@ -96,11 +98,11 @@ def _end_early(outcome: Outcome, folder: Path) -> int:
 def _unexpected(error: Exception, rank: int) -> Outcome:
     """A failed outcome, unless a collective failed because another rank's process ended: that passes.
 
-    gloo says so in a plain RuntimeError.
+    gloo says so in a plain RuntimeError. What it says of its sockets is for the log.
     """
     torch = sys.modules.get("torch")
     if torch is not None and (isinstance(error, torch.distributed.DistError) or "gloo/transport" in str(error)):
-        return Outcome(status="interrupted", rank=rank, error=f"another rank went away: {_one_line(error)}")
+        return Outcome(status="interrupted", rank=rank, error=f"another rank went away while rank {rank} waited for it")
     return Outcome(status="failed", rank=rank, error=_one_line(error))
 
 

@@ -47,6 +47,7 @@ class StageContext(Generic[IdentityT]):
     """Everything a producer may use."""
 
     name: str
+    key: str
     identity: IdentityT
     inputs: Mapping[str, Path]  # role -> folder of verified files
     output: Path  # empty folder; every file in it at the end becomes the artifact

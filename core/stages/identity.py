@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from core.model.architecture import Architecture
 from core.recipes.optimization import Optimization
 from core.recipes.recipe import Direction, MixtureTask, Precision, Visibility
 from core.stages.kind import StageKind
+
+PackedDirection = Direction | Literal["each"]  # each: the same documents forward and backward, for measuring
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +41,7 @@ class PackIdentity:
     row_tokens: int  # T + 1
     algorithm: str  # best-fit-crop
     buffer_documents: int
-    direction: Direction
+    direction: PackedDirection
     direction_seed: int
     first_shard: int
     end_shard: int

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+Kernels = Literal["deterministic", "fastest"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,4 +18,7 @@ class Runtime:
     log_seconds: float = 10.0  # between progress lines
     evaluate_steps: int = 250  # between validation losses; never touches the training stream
     validation_batches: int = 8  # read by each of those, of the size of a training batch: 8.4M tokens at 2^20
+    kernels: Kernels = "deterministic"  # "fastest" may use attention whose backward is not reproducible
+    trackers: tuple[str, ...] = ()  # of core.training.tracking
+    tracking_folder: str = ""  # where trackers that write files put them
     publication_url: str = ""  # where destination "folder" is: an fsspec URL laid out like the Hub

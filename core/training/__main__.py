@@ -11,11 +11,13 @@ import sys
 from pathlib import Path
 
 from core.stages.child import run_child
-from core.training.distributed import process_group
+from core.stages.early_signals import exit_when_told
 
 
 def main(specification: Path) -> int:
     """Join the process group, make the stage, and return the exit code."""
+    from core.training.distributed import process_group  # imports torch: seconds in which a signal must find us ready
+
     with process_group():
         code = run_child(specification)
         if code:
@@ -26,4 +28,5 @@ def main(specification: Path) -> int:
 
 
 if __name__ == "__main__":
+    exit_when_told()
     sys.exit(main(Path(sys.argv[1])))

@@ -1,8 +1,13 @@
 """The ranks of one job: who we are among them, and the few collectives that training needs.
 
 A world of one has no process group and does no communication. Under torchrun (RANK, WORLD_SIZE, LOCAL_RANK in the
-environment) ranks talk over NCCL when there are GPUs, gloo otherwise. A collective that waits longer than ten
-minutes fails, so a rank that dies takes the job with it instead of leaving it hanging.
+environment) ranks talk over NCCL when there are GPUs, gloo otherwise, by the same calls: gloo of torch 2.13 was tried
+and has reduce-scatter, all-gather, gather and scatter of equal parts too, for float32 and bfloat16.
+
+When a rank dies, torchrun ends the others, and the first outcome written is the cause. Over gloo a waiting rank fails
+within a second. Over NCCL it may wait in a kernel, deaf to SIGTERM; torchrun kills it 30 seconds later. NCCL's
+own settings are left as they are: on an error that NCCL does notice, the process ends without tidying up, which is
+right when the job is lost. A collective that waits for ten minutes fails, on whatever machine the silent rank was.
 """
 
 from __future__ import annotations
@@ -63,24 +68,50 @@ class World:
             dist.broadcast(travelling, src=0)
             tensor.copy_(travelling)
 
-    def sum_gradients(self, parameters: list[torch.nn.Parameter]) -> None:
-        """Replace every gradient by its sum over all ranks, in one collective for each dtype."""
+    def broadcast_text(self, text: str) -> str:
+        """Rank 0's text, on every rank."""
         if self.size == 1:
-            return
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        for dtype in sorted({gradient.dtype for gradient in gradients}, key=str):
-            group = [gradient for gradient in gradients if gradient.dtype == dtype]
-            flat = torch.cat([gradient.flatten() for gradient in group])
-            dist.all_reduce(flat)
-            start = 0
-            for gradient in group:
-                gradient.copy_(flat[start : start + gradient.numel()].view_as(gradient))
-                start += gradient.numel()
+            return text
+        carried = [text]
+        dist.broadcast_object_list(carried, src=0, device=self.device)
+        return carried[0]
 
-    def wait_for_all(self) -> None:
-        """Return once every rank has come here."""
+    def all_reduce(self, tensor: Tensor) -> None:
+        """Replace `tensor` by its sum over all ranks."""
         if self.size > 1:
-            self._reduce((0.0,), dist.ReduceOp.SUM)
+            dist.all_reduce(tensor)
+
+    def reduce_scatter(self, stack: Tensor) -> Tensor:
+        """Sum `stack` [size * part, ...] over all ranks; returns this rank's part of the sum [part, ...]."""
+        if self.size == 1:
+            return stack
+        part = stack.new_empty(len(stack) // self.size, *stack.shape[1:])
+        dist.reduce_scatter_single(part, stack.contiguous())
+        return part
+
+    def all_gather(self, part: Tensor) -> Tensor:
+        """The parts [part, ...] of all ranks behind one another [size * part, ...], on every rank."""
+        if self.size == 1:
+            return part
+        stack = part.new_empty(self.size * len(part), *part.shape[1:])
+        dist.all_gather_single(stack, part.contiguous())
+        return stack
+
+    def gather_tensor(self, part: Tensor) -> Tensor | None:
+        """The parts of all ranks behind one another on rank 0, None on the others."""
+        if self.size == 1:
+            return part
+        stack = part.new_empty(self.size * len(part), *part.shape[1:]) if self.leads else None
+        dist.gather(part.contiguous(), None if stack is None else list(stack.chunk(self.size)), dst=0)
+        return stack
+
+    def scatter_tensor(self, stack: Tensor | None, part: Tensor) -> None:
+        """Fill `part` with this rank's part of rank 0's `stack` [size * part, ...]; the others give None."""
+        if self.size > 1:
+            parts = None if stack is None else list(stack.to(part).contiguous().chunk(self.size))
+            dist.scatter(part, parts, src=0)
+        elif stack is not None:
+            part.copy_(stack)
 
     def _reduce(self, values: tuple[float, ...] | list[float], operation: dist.ReduceOp.RedOpType) -> list[float]:
         if self.size == 1:
@@ -111,7 +142,10 @@ def process_group() -> Iterator[World]:
     device = _device(int(os.environ["LOCAL_RANK"]))
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+        # With its device named, NCCL connects here: what is wrong with it fails before the stage and not inside it.
+        dist.init_process_group("nccl", timeout=TIMEOUT, device_id=device)
+    else:
+        dist.init_process_group("gloo", timeout=TIMEOUT)
     yield current_world()
     dist.destroy_process_group()
 

@@ -17,13 +17,15 @@ from core.training import snapshot
 from core.training.batches import MixtureBatches, open_mixture, rows_per_step
 from core.training.distributed import current_world
 from core.training.loop import Job
+from core.training.micro_batch import MicroBatch
+from core.training.numerics import compile_where_it_pays, fix_numerics
 from core.training.optimizer import Optimizer
-from core.training.precision import build_model, fix_numerics
+from core.training.precision import build_model
 from core.training.pretrain import measure_validation
 from core.training.schedule import finetuning_rates
 from core.training.stage import train
 from core.training.stopping import stop_requests
-from core.training.validation import Validation
+from core.training.validation import HeldOutDocuments, Validation
 
 
 def produce(context: StageContext[FinetuneIdentity]) -> Metrics:
@@ -32,27 +34,32 @@ def produce(context: StageContext[FinetuneIdentity]) -> Metrics:
     base = load_state(context.inputs["base"])
     if base.phase != "base":
         raise StageError(f"{context.inputs['base']}: is a fine-tuned model; fine-tuning starts from a base model")
-    fix_numerics()
+    fix_numerics(context.runtime.kernels)
     model = build_model(base.architecture, identity.precision, base.use_rope, world.device)
-    optimizer = Optimizer(model, identity.optimization)
+    optimizer = Optimizer(model, identity.optimization, world)
     batches = open_batches(context)
+    flops = batches.steps * identity.batch_tokens * base.architecture.flops_per_token
+    compile_where_it_pays(model, world.device, flops)
+    micro_batch = MicroBatch.fitting(identity.sequence_length, context.runtime.micro_batch_rows)
     validation = Validation.of(
         *open_mixture(context.inputs["mixture"], "validation"),
         context.inputs["tokenizer"],
         tokens=runtime.validation_batches * identity.batch_tokens,
-        batch_rows=runtime.micro_batch_rows,
+        micro_batch=micro_batch,
     )
     with stop_requests() as stop:
         job = Job(
             first_step=0,
             end_step=batches.steps,
-            begin=partial(snapshot.load_into, context.inputs["base"], model, optimizer),
+            steps=batches.steps,
+            begin=partial(snapshot.load_into, context.inputs["base"], world, model, optimizer),
             batches=batches,
             rates=lambda step: finetuning_rates(identity.optimization, step, batches.steps),
-            gradient_clip=identity.optimization.gradient_clip,
+            micro_batch=micro_batch,
+            optimization=identity.optimization,
             state=partial(state_before, identity, base, batches.steps),
             is_measured=lambda step: step > 0 and step % runtime.evaluate_steps == 0,
-            measure=partial(measure_validation, model, validation, world, stop),
+            measure=partial(measure_validation, model, HeldOutDocuments({"forward": validation}), world, stop),
         )
         return train(context, job, model, optimizer, world, stop)
 

@@ -8,7 +8,7 @@ Inputs: `previous` (unless it starts at step 0), `group-NNN` (the stream, in the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,12 +21,15 @@ from core.training import snapshot
 from core.training.batches import PackedBatches, rows_per_step
 from core.training.distributed import World, current_world
 from core.training.loop import Job
+from core.training.micro_batch import MicroBatch
+from core.training.numerics import compile_where_it_pays, fix_numerics
 from core.training.optimizer import Optimizer
-from core.training.precision import build_model, fix_numerics
+from core.training.precision import build_model
 from core.training.schedule import pretraining_rates
 from core.training.stage import train
 from core.training.stopping import StopRequest, stop_requests
-from core.training.validation import Validation
+from core.training.trace import Trace
+from core.training.validation import HeldOutDocuments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +37,9 @@ class Measurements:
     """When a segment is measured besides its end, and how."""
 
     at: Callable[[int], bool]
-    by: Callable[[Transformer, Validation, World, StopRequest, int], dict[str, float]]
+    by: Callable[[Transformer, HeldOutDocuments, World, StopRequest, int], dict[str, float]]
     summary: tuple[str, ...] = ()  # measurements that become metrics of the stage
+    plots: Callable[[Trace], Mapping[str, str]] = lambda trace: {}  # file name -> SVG
 
 
 def produce(context: StageContext[TrainingIdentity]) -> Metrics:
@@ -46,10 +50,10 @@ def produce(context: StageContext[TrainingIdentity]) -> Metrics:
 
 
 def measure_validation(
-    model: Transformer, validation: Validation, world: World, stop: StopRequest, step: int
+    model: Transformer, validation: HeldOutDocuments, world: World, stop: StopRequest, step: int
 ) -> dict[str, float]:
     """Validation bits per byte of the model as it is."""
-    return {"validation_bpb": validation.bits_per_byte(model, world, stop)}
+    return validation.measure(model, world, stop)
 
 
 def train_segment(context: StageContext[TrainingIdentity], measurements: Measurements) -> Metrics:
@@ -58,29 +62,35 @@ def train_segment(context: StageContext[TrainingIdentity], measurements: Measure
     Metrics gain `epochs`: how often the horizon has read the stream so far; above 1, rows have been seen again.
     """
     identity, world = context.identity, current_world()
-    fix_numerics()
+    fix_numerics(context.runtime.kernels)
     model = build_model(identity.architecture, identity.precision, identity.use_rope, world.device)
-    optimizer = Optimizer(model, identity.optimization)
+    flops = identity.steps * identity.batch_tokens * identity.architecture.flops_per_token
+    compile_where_it_pays(model, world.device, flops)
+    optimizer = Optimizer(model, identity.optimization, world)
     stream = open_stream(context)
-    validation = Validation.of(
-        Rows.open(context.inputs["validation"]),
-        None,
+    micro_batch = MicroBatch.fitting(stream.row_tokens - 1, context.runtime.micro_batch_rows)
+    validation = HeldOutDocuments.open(
+        context.inputs["validation"],
+        identity.direction,
         context.inputs["tokenizer"],
         tokens=context.runtime.validation_batches * identity.batch_tokens,
-        batch_rows=context.runtime.micro_batch_rows,
+        micro_batch=micro_batch,
     )
     with stop_requests() as stop:
         job = Job(
             first_step=identity.first_step,
             end_step=identity.end_step,
-            begin=partial(begin, context, model, optimizer),
+            steps=identity.steps,
+            begin=partial(begin, context, world, model, optimizer),
             batches=PackedBatches(stream, rows_per_step(identity.batch_tokens, stream.row_tokens - 1)),
             rates=lambda step: pretraining_rates(identity.optimization, step, identity.steps),
-            gradient_clip=identity.optimization.gradient_clip,
+            micro_batch=micro_batch,
+            optimization=identity.optimization,
             state=partial(state_before, identity),
             is_measured=measurements.at,
             measure=partial(measurements.by, model, validation, world, stop),
             summary=measurements.summary,
+            plots=measurements.plots,
         )
         metrics = train(context, job, model, optimizer, world, stop)
     read = identity.end_step * job.batches.rows_per_step
@@ -97,7 +107,7 @@ def open_stream(context: StageContext[TrainingIdentity]) -> Stream:
     return stream
 
 
-def begin(context: StageContext[TrainingIdentity], model: Transformer, optimizer: Optimizer) -> None:
+def begin(context: StageContext[TrainingIdentity], world: World, model: Transformer, optimizer: Optimizer) -> None:
     """Put model and optimizer where the first step finds them: drawn from the seed, or as `previous` left them."""
     identity = context.identity
     if identity.first_step == 0:
@@ -109,7 +119,7 @@ def begin(context: StageContext[TrainingIdentity], model: Transformer, optimizer
         raise StageError(f"{previous}: ends at step {state.step}, but this segment begins at {identity.first_step}")
     if state.architecture != identity.architecture:
         raise StageError(f"{previous}: holds another architecture than this segment trains")
-    snapshot.load_into(previous, model, optimizer)
+    snapshot.load_into(previous, world, model, optimizer)
 
 
 def state_before(identity: TrainingIdentity, step: int) -> ModelState:

@@ -2,7 +2,7 @@
 
 RoPE is off from the first step on; rates, optimizer state and data order continue as if nothing had happened. At the
 drop the same weights are measured with and without RoPE, and the recovery every 25 steps for 500 (at least 8 points
-in shorter runs). As in the seed series there is no re-warmup and no logit scaling.
+in shorter runs); `recovery.svg` shows both. As in the seed series there is no re-warmup and no logit scaling.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from __future__ import annotations
 from core.model.transformer import Transformer
 from core.stages.context import Metrics, StageContext, StageError
 from core.stages.identity import TrainingIdentity
+from core.training.curves import recovery_curve
 from core.training.distributed import World
 from core.training.pretrain import Measurements, train_segment
 from core.training.stopping import StopRequest
-from core.training.validation import Validation, positions
+from core.training.trace import Trace
+from core.training.validation import HeldOutDocuments, positions
 
 RECOVERY_STEPS = 500
 RECOVERY_INTERVAL = 25
@@ -32,18 +34,25 @@ def produce(context: StageContext[TrainingIdentity]) -> Metrics:
         recovering = step - first <= RECOVERY_STEPS and (step - first) % interval == 0
         return recovering or step % every == 0
 
-    def by(model: Transformer, validation: Validation, world: World, stop: StopRequest, step: int) -> dict[str, float]:
-        without = validation.bits_per_byte(model, world, stop)
+    def by(
+        model: Transformer, validation: HeldOutDocuments, world: World, stop: StopRequest, step: int
+    ) -> dict[str, float]:
+        without = validation.measure(model, world, stop)
         if step != first:
-            return {"validation_bpb": without}
+            return without
         with positions(model, use_rope=True):
             return {
-                "validation_bpb": without,
-                "drop_bpb_without_rope": without,
-                "drop_bpb_with_rope": validation.bits_per_byte(model, world, stop),
+                **without,
+                "drop_bpb_without_rope": without["validation_bpb"],
+                "drop_bpb_with_rope": validation.measure(model, world, stop)["validation_bpb"],
             }
 
-    return train_segment(context, Measurements(at=at, by=by, summary=("drop_bpb_with_rope", "drop_bpb_without_rope")))
+    def plots(trace: Trace) -> dict[str, str]:
+        [(_, with_rope)] = trace.series("drop_bpb_with_rope")
+        return {"recovery.svg": recovery_curve(context.name, with_rope, trace.series("validation_bpb"))}
+
+    summary = ("drop_bpb_with_rope", "drop_bpb_without_rope")
+    return train_segment(context, Measurements(at=at, by=by, summary=summary, plots=plots))
 
 
 def recovery_interval(steps: int) -> int:

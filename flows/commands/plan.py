@@ -1,96 +1,127 @@
-"""`miniseries plan` and `miniseries status`: what would be made, what exists, what it costs, what sharing saves."""
+"""`miniseries plan`: what would be made, what exists, what it costs, what sharing saves."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from artifacts.errors import ArtifactDamaged
-from artifacts.store import Store
-from core.planning.listing import plan_listing, status_listing
-from core.planning.plan import Plan, PlannedStage, make_plan
-from core.planning.stage import Stage
+from rich.table import Table
+
+from core.planning.cost import Cost, Terms
+from core.planning.listing import plan_listing
+from core.planning.plan import Plan, PlannedStage, plan_of
+from core.planning.speed import ASSUMED_UTILIZATION
 from core.planning.title import title
-from core.recipes.table import find_recipe
-from flows.console import console, count, listing, print_json
+from flows.console import console, count, data_size, decimal, listing, print_json
 from tasks.settings import settings_from_environment
 
-
-def plan_of(tags: Sequence[str], store: Store) -> Plan:
-    """The merged plan of `tags` against one listing of `store`."""
-
-    def holder(stage: Stage) -> str | None:
-        return store.holder_of(stage.address)
-
-    return make_plan(tags, store.survey(), holder)
+ESTIMATED = "~"  # before a number that is not exact
 
 
-def show_plan_json(tags: Sequence[str]) -> None:
+def show_plan_json(tags: Sequence[str], gpu: str | None, terms: Terms) -> None:
     """Print the contract listing."""
-    print_json(plan_listing(plan_of(tags, settings_from_environment().open_store())))
+    print_json(plan_listing(plan_of(tags, settings_from_environment().open_store(), gpu), terms))
 
 
-def show_plan(tags: Sequence[str]) -> None:
-    """Print a table for people."""
-    store = settings_from_environment().open_store()
-    plan = plan_of(tags, store)
-    table = listing("stage", "key", "state", "tokens>", "GPU-hours>", "needed by")
+def show_plan(tags: Sequence[str], gpu: str | None, terms: Terms) -> None:
+    """Print tables for people: the stages, the totals, and what the estimate rests on."""
+    store, out = settings_from_environment().open_store(), console()
+    plan = plan_of(tags, store, gpu)
+    out.print(_stages(plan, terms))
+    out.print()
+    out.print(_totals(plan, terms))
+    out.print()
+    for line in _footnotes(plan, terms):
+        out.print(line, markup=False, soft_wrap=True)
+    out.print(f"store: {store.url}", markup=False, soft_wrap=True)
+
+
+def _stages(plan: Plan, terms: Terms) -> Table:
+    table = listing("stage", "needed by", "key", "state", "tokens>", "FLOPs>", "GPU-hours>", "dollars>", "size>")
     for planned in plan.stages:
-        table.add_row(title(planned.stage), planned.stage.key[:12], _state(planned), *_cost(planned), _owners(planned))
-    console().print(table)
-    total, remaining, unshared = plan.total, plan.remaining, plan.unshared
-    console().print(
-        f"\nto do: {count(remaining.tokens)} of {count(total.tokens)} training tokens, "
-        f"about {remaining.gpu_hours:,.2f} GPU-hours ({remaining.dollars:,.2f} dollars; assumed, not measured here)"
+        table.add_row(
+            title(planned.stage),
+            _owners(planned, plan),
+            planned.stage.key[:12],
+            state_of(planned),
+            *_cost(planned, terms),
+            _size(planned),
+        )
+    return table
+
+
+def _totals(plan: Plan, terms: Terms) -> Table:
+    table = listing("", "pretraining tokens>", "fine-tuning tokens>", "FLOPs>", "GPU-hours>", "dollars>")
+    rows = {"to do": plan.remaining, "already done": plan.done, "all of it": plan.total}
+    if plan.saved.tokens:
+        share = plan.saved.tokens / plan.unshared.tokens
+        rows |= {"one by one": plan.unshared, f"sharing saves {share:.1%}": plan.saved}
+    for name, cost in rows.items():
+        table.add_row(name, *_numbers(cost, plan, terms))
+    return table
+
+
+def _numbers(cost: Cost, plan: Plan, terms: Terms) -> tuple[str, ...]:
+    return (
+        count(cost.tokens),
+        _estimated(count(cost.tokens_finetuning), cost.tokens_finetuning),
+        f"{cost.flops:.2e}",
+        _estimated(decimal(cost.gpu_hours), cost.gpu_hours),
+        _estimated(decimal(terms.dollars(cost)), cost.gpu_hours),
     )
-    if saved := unshared.tokens - total.tokens:
-        console().print(f"sharing trunks saves {count(saved)} tokens ({saved / unshared.tokens:.1%})")
-    console().print(f"store: {store.url}")
 
 
-def show_status_json(tags: Sequence[str]) -> None:
-    """Print the contract listing."""
-    store = settings_from_environment().open_store()
-    print_json(status_listing(_plans(tags, store), lambda planned: _path(planned, store)))
+def _footnotes(plan: Plan, terms: Terms) -> list[str]:
+    """What stands behind the numbers."""
+    measured = sum(planned.basis == "measured" for planned in plan.stages)
+    assumed = sum(planned.basis == "assumed" for planned in plan.stages)
+    lines = [
+        f"{ESTIMATED} is an estimate; a GPU-hour is one of {plan.speeds.device}, for {terms.dollars_per_gpu_hour:,.2f} "
+        f"dollars; what is to do takes {terms.gpus} of them at least {decimal(terms.wall_hours(plan.remaining))} hours"
+    ]
+    if measured:
+        lines.append(f"speed of {measured} of {measured + assumed} training stages: measured by `miniseries calibrate`")
+    if assumed:
+        shares = ", ".join(f"{share:.1%} in {precision}" for precision, share in ASSUMED_UTILIZATION.items())
+        lines.append(
+            f"speed of {assumed} training stages: assumed, as shares of the peak ({shares}); "
+            "`miniseries calibrate` measures it"
+        )
+    return [*lines, "length of fine-tunes: assumed; evaluations, exports and work of processors: not counted"]
 
 
-def show_status(tags: Sequence[str]) -> None:
-    """Print a table for people."""
-    store = settings_from_environment().open_store()
-    table = listing("tag", "stages>", "cached>", "next")
-    for tag, plan in _plans(tags, store):
-        waiting = [planned for planned in plan.stages if planned.progress.needed]
-        cached = sum(planned.progress.state == "cached" for planned in plan.stages)
-        following = f"{title(waiting[0].stage)} ({_state(waiting[0])})" if waiting else "complete"
-        table.add_row(tag, str(len(plan.stages)), str(cached), following)
-    console().print(table)
-    console().print(f"\nstore: {store.url}")
-
-
-def _plans(tags: Sequence[str], store: Store) -> list[tuple[str, Plan]]:
-    survey = store.survey()
-    names = [find_recipe(tag).tag for tag in tags]
-    return [(tag, make_plan([tag], survey, lambda stage: store.holder_of(stage.address))) for tag in names]
-
-
-def _path(planned: PlannedStage, store: Store) -> str | None:
-    """None for what is not there, and for what turns out to be unreadable: a listing goes on to the next."""
-    try:
-        return store.path_of(planned.stage.address) if planned.progress.state == "cached" else None
-    except ArtifactDamaged:
-        return None
-
-
-def _state(planned: PlannedStage) -> str:
+def state_of(planned: PlannedStage) -> str:
+    """The state in words."""
     progress = planned.progress
-    state = "not needed" if progress.state == "pending" and not progress.needed else progress.state
-    return f"{state} {progress.detail}".rstrip()
+    if progress.state != "pending":
+        damaged = ", damaged" if progress.damaged else ""
+        return f"{progress.state} {progress.detail}".rstrip() + damaged
+    if progress.damaged:
+        return progress.detail
+    return "to run" if progress.needed else "not needed"
 
 
-def _cost(planned: PlannedStage) -> tuple[str, str]:
+def _cost(planned: PlannedStage, terms: Terms) -> tuple[str, str, str, str]:
     cost = planned.cost
-    return (count(cost.tokens), f"{cost.gpu_hours:,.2f}") if cost.tokens else ("", "")
+    if planned.basis is None:
+        return "", "", "", ""
+    tokens = count(cost.tokens) if cost.tokens else f"{ESTIMATED}{count(cost.tokens_finetuning)}"
+    mark = ESTIMATED if planned.basis == "assumed" or cost.tokens_finetuning else ""
+    return tokens, f"{cost.flops:.2e}", f"{mark}{decimal(cost.gpu_hours)}", f"{mark}{decimal(terms.dollars(cost))}"
 
 
-def _owners(planned: PlannedStage) -> str:
+def _size(planned: PlannedStage) -> str:
+    size = planned.size
+    if size.bytes is None:
+        return ""
+    return f"{ESTIMATED if size.basis == 'assumed' else ''}{data_size(size.bytes)}"
+
+
+def _estimated(text: str, value: float) -> str:
+    return f"{ESTIMATED}{text}" if value else text
+
+
+def _owners(planned: PlannedStage, plan: Plan) -> str:
     first, *others = planned.tags
+    if len(plan.tags) > 1 and len(planned.tags) == len(plan.tags):
+        return "all"
     return f"{first} and {len(others)} more" if others else first

@@ -1,46 +1,60 @@
-"""`miniseries run`: the pipeline of one tag, here and now, and what came of it."""
+"""`miniseries run`: the pipeline of one tag, or many tags in one run, here and now, and what came of it."""
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import IO, Any
 
 from rich.console import Console
 
-from artifacts.store import Store
-from core.planning.catalogue import stages_of
-from core.planning.cost import stage_cost
-from core.planning.progress import Survey, required, visited
-from core.planning.stage import Stage
-from core.planning.title import title, unique_title
-from core.recipes.table import find_recipe
-from core.stages.kind import StageKind
-from flows.console import console, count, listing, print_json
+from core.planning.plan import Plan, plan_of
+from core.planning.title import unique_title
+from flows.commands.consent import Consent, estimate, require_consent
+from flows.commands.run_result import RunResult
+from flows.commands.run_summary import summarize
+from flows.console import console, print_json
 from flows.prefect_environment import names_a_server, prefect_for_this_run
 from flows.stopping import stop_once
 from tasks.display import BarDisplay, Display, LineDisplay, shown_on
+from tasks.perform import StageFailed
 from tasks.settings import settings_from_environment
 
-References = Mapping[str, Mapping[str, Any]]
 
+def run(tags: Sequence[str], consent: Consent) -> None:
+    """Run the pipelines of `tags`, showing progress, and end with what was made.
 
-def run(tag: str) -> None:
-    """Run the pipeline of `tag`, showing progress, and end with what was made."""
-    tag = find_recipe(tag).tag
+    Raises `StageFailed` when not all of them are complete, after the rest was shown.
+    """
     out = console()
-    out.print(f"{tag}: {len(stages_of(tag))} stages, store {settings_from_environment().open_store().url}")
-    references = _run_flow(tag, _display(out))
-    _summarize(tag, references, out)
+    result = _run(tags, consent, out)
+    summarize(result, out)
+    _require_complete(result)
 
 
-def run_json(tag: str) -> None:
-    """Run the pipeline of `tag`; progress goes to standard error, the references of all stages to standard output."""
-    tag = find_recipe(tag).tag
-    references = _run_flow(tag, _display(Console(file=sys.stderr)))
-    print_json({"tag": tag, "stages": references})
+def run_json(tags: Sequence[str], consent: Consent) -> None:
+    """The same; progress goes to standard error, the references of all stages to standard output."""
+    result = _run(tags, consent, Console(file=sys.stderr))
+    print_json(result.listing())
+    _require_complete(result)
+
+
+def _run(tags: Sequence[str], consent: Consent, out: Console) -> RunResult:
+    store = settings_from_environment().open_store()
+    plan = plan_of(tags, store)
+    needed = sum(planned.progress.needed for planned in plan.stages)
+    names = ", ".join(plan.tags)
+    out.print(f"{names}: {len(plan.stages)} stages, {needed} to make, store {store.url}", markup=False, soft_wrap=True)
+    if needed:
+        require_consent(plan, store, consent)
+        out.print(f"to do: {estimate(plan)}", markup=False, soft_wrap=True)
+    return _run_flow(plan, _display(out))
+
+
+def _require_complete(result: RunResult) -> None:
+    if result.failed:
+        raise StageFailed(result.verdict)
 
 
 class _PipeHandler(logging.StreamHandler[IO[str]]):
@@ -52,27 +66,43 @@ class _PipeHandler(logging.StreamHandler[IO[str]]):
             raise error
 
 
-def _run_flow(tag: str, display: Display) -> References:
-    if not names_a_server():
-        survey = settings_from_environment().open_store().survey()
-        if not required(stages_of(tag).values(), survey):
-            return _cached(tag, survey, display)
-    with prefect_for_this_run():
-        from flows.pipeline import pipeline
-
-        with stop_once(), shown_on(display):
-            references: References = pipeline(tag)
-    return references
+def _run_flow(plan: Plan, display: Display) -> RunResult:
+    if not names_a_server() and not any(planned.progress.needed for planned in plan.stages):
+        return _cached(plan, display)
+    with prefect_for_this_run(), stop_once(), shown_on(display):
+        return _one(plan.tags[0]) if len(plan.tags) == 1 else _many(plan.tags)
 
 
-def _cached(tag: str, survey: Survey, display: Display) -> References:
+def _one(tag: str) -> RunResult:
+    from flows.pipeline import pipeline
+
+    return RunResult(tags=(tag,), stages=pipeline(tag))
+
+
+def _many(tags: tuple[str, ...]) -> RunResult:
+    from flows.miniseries import miniseries
+
+    state = miniseries(list(tags), return_state=True)
+    data: Any = state.result(raise_on_failure=False)
+    if isinstance(data, BaseException):
+        raise data
+    return RunResult(tags=tags, verdict=state.message or "", **data)
+
+
+def _cached(plan: Plan, display: Display) -> RunResult:
     """What the flow returns when there is nothing to make: no embedded server is started, since no UI would show it."""
     from tasks.table import TASKS
 
-    there = visited(stages_of(tag).values(), survey)
+    there = [planned for planned in plan.stages if planned.progress.state == "cached"]
     with stop_once(), shown_on(display):
-        states = {stage.key: TASKS[stage.kind].fn(tag, stage.key, unique_title(stage)) for stage in there}
-    return {key: state if isinstance(state, dict) else state.data for key, state in states.items()}
+        states = {
+            planned.stage.key: TASKS[planned.stage.kind].fn(
+                planned.tags[0], planned.stage.key, unique_title(planned.stage)
+            )
+            for planned in there
+        }
+    references = {key: state if isinstance(state, dict) else state.data for key, state in states.items()}
+    return RunResult(tags=plan.tags, stages=references)
 
 
 def _display(out: Console) -> Display:
@@ -84,50 +114,3 @@ def _display(out: Console) -> Display:
     logger.handlers, logger.propagate = [handler], False
     logger.setLevel(logging.INFO)
     return LineDisplay(logger)
-
-
-def _summarize(tag: str, references: References, out: Console) -> None:
-    store = settings_from_environment().open_store()
-    stages = stages_of(tag)
-    table = listing("stage", "key", "state", "time>", "tokens>", "result")
-    for key, reference in references.items():
-        tokens = stage_cost(stages[key]).tokens
-        table.add_row(
-            title(stages[key]),
-            key[:12],
-            reference["state"],
-            f"{reference['seconds']:.1f} s",
-            count(tokens) if tokens else "",
-            reference["summary"],
-        )
-    out.print()
-    out.print(table)
-    for line in _highlights(store, stages, references):
-        out.print(line, markup=False, soft_wrap=True)
-
-
-def _highlights(store: Store, stages: Mapping[str, Stage], references: References) -> list[str]:
-    lines = [""]
-    for key, stage in stages.items():
-        metrics = references[key]["metrics"] if key in references else {}
-        if stage.kind is StageKind.RECALIBRATE:
-            lines.append(
-                f"validation bits per byte at the RoPE drop: {metrics['drop_bpb_with_rope']:.4f} with RoPE, "
-                f"{metrics['drop_bpb_without_rope']:.4f} without, {metrics['validation_bpb']:.4f} after recalibration"
-            )
-        if stage.kind is StageKind.EXPORT_HF:
-            lines.append(f"model ({stage.name}): {store.path_of(stage.address)}")
-        if stage.kind is StageKind.PUBLISH:
-            lines.append(f"published: {settings_from_environment().runtime.publication_url}")
-    lines.extend(_sample(store, stages))
-    return lines
-
-
-def _sample(store: Store, stages: Mapping[str, Stage]) -> list[str]:
-    """The first text that the base model wrote."""
-    for stage in stages.values():
-        if stage.kind is StageKind.EVALUATE and stage.name.endswith("-base"):
-            evaluation = json.loads((store.fetch(stage.address) / "evaluation.json").read_text(encoding="utf-8"))
-            for sample in evaluation["samples"][:1]:
-                return ["", f"the base model continues {sample['prompt']!r}:", f"{sample['prompt']}{sample['answer']}"]
-    return []

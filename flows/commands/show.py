@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 from artifacts.encoding import canonical
-from core.planning.catalogue import stages_of
-from core.planning.stage import Stage
+from core.planning.actual import comparison
+from core.planning.catalogue import find_stages
 from core.planning.title import title
-from core.recipes.recipe import RecipeError
-from core.recipes.table import find_recipe
 from flows.console import console, listing, print_json
 from tasks.settings import settings_from_environment
-
-
-def find_stages(tag: str, wanted: str) -> list[Stage]:
-    """The stages of `tag` whose kind is `wanted` or whose key begins with it; refuses when there are none."""
-    stages = stages_of(find_recipe(tag).tag).values()
-    found = [stage for stage in stages if stage.kind.value == wanted or stage.key.startswith(wanted)]
-    if not found:
-        kinds = ", ".join(dict.fromkeys(stage.kind.value for stage in stages))
-        raise RecipeError(f"{tag} has no stage {wanted!r}; name a kind ({kinds}) or the beginning of a key")
-    return found
 
 
 def show_json(tag: str, wanted: str) -> None:
@@ -58,6 +46,8 @@ def show(tag: str, wanted: str) -> None:
         for file in manifest.files:
             table.add_row(f"  {file.path}", f"{file.bytes:,}", file.sha256)
         out.print(table)
+        if compared := comparison([manifest.metrics]):
+            out.print(f"  {compared}", markup=False, soft_wrap=True)
         for name, value in manifest.metrics.items():
             out.print(f"  {name}: {value}", markup=False, soft_wrap=True)
         out.print()

@@ -244,7 +244,7 @@ def test_a_commit_whose_answer_was_lost_counts(
 ) -> None:
     with store.attempt(address, hold(store, address)) as attempt:
         (attempt.output / "rows").write_bytes(b"rows")
-        proxy.faults = ["", "lose"]  # the lease is confirmed; the manifest is written and nobody hears of it
+        proxy.faults = ["", "", "lose"]  # extent, lease, and a manifest that nobody hears of
         attempt.commit(stage_version=1, identity={}, inputs={}, metrics={}, provenance={})
     assert (Store.open(store.url, tmp_path / "another cache").fetch(address) / "rows").read_bytes() == b"rows"
 
@@ -255,7 +255,7 @@ def test_when_nobody_can_say_whether_a_commit_counts_its_files_stay(
     lease = hold(store, address)
     with store.attempt(address, lease) as attempt:
         (attempt.output / "rows").write_bytes(b"rows")
-        proxy.faults = ["", "503", "503", "503", "503"]
+        proxy.faults = ["", "", "503", "503", "503", "503"]
         with pytest.raises(StoreUnavailable, match="manifest"):
             attempt.commit(stage_version=1, identity={}, inputs={}, metrics={}, provenance={})
     uploaded = BucketStorage("miniseries", store.url.rpartition("/")[2], store.url).listing(address.folder)

@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from flows.console import PIPE_WIDTH, listing
+from flows.console import PIPE_WIDTH, data_size, decimal, listing
 
 ROW = (
     "recalibrate without RoPE tiny_drope_50_long steps 120-240",
@@ -43,3 +43,23 @@ def test_in_a_pipe_a_row_is_a_line() -> None:
     heading, row = printed(PIPE_WIDTH).splitlines()
     assert heading.split() == ["stage", "key", "state", "time", "tokens", "result"]
     assert all(cell in row for cell in ROW)
+
+
+def test_sizes_are_written_in_the_largest_unit_that_fits() -> None:
+    assert [data_size(value) for value in (0, 999, 1_000, 2_972_851_200, 5 * 10**12)] == [
+        "0 B",
+        "999 B",
+        "1.00 KB",
+        "2.97 GB",
+        "5.00 TB",
+    ]
+
+
+def test_small_hours_do_not_read_as_none() -> None:
+    assert [decimal(value) for value in (0.0, 4e-6, 0.871, 1.0, 1234.5)] == [
+        "0.00",
+        "4e-06",
+        "0.87",
+        "1.00",
+        "1,234.50",
+    ]

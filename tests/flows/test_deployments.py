@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from core.recipes.table import recipes
+from core.recipes.table import chosen_family, recipes
 from flows.deployments import prefect_yaml
 
 ROOT = Path(__file__).parents[2]
@@ -24,8 +24,10 @@ def test_the_committed_file_is_what_the_recipe_table_generates() -> None:
     assert (ROOT / "prefect.yaml").read_text() == prefect_yaml(), "run `make prefect.yaml` and commit the result"
 
 
-def test_there_is_one_deployment_for_every_tag_named_with_dashes(document: dict) -> None:
-    assert [entry["name"] for entry in document["deployments"]] == [tag.replace("_", "-") for tag in recipes()]
+def test_there_is_one_deployment_for_every_tag_named_with_dashes_and_one_for_all(document: dict) -> None:
+    *tags, every = [entry["name"] for entry in document["deployments"]]
+    assert tags == [tag.replace("_", "-") for tag in recipes()]
+    assert every == "all"
 
 
 def test_every_deployment_has_only_keys_that_prefect_reads_and_a_known_pool(document: dict) -> None:
@@ -34,14 +36,20 @@ def test_every_deployment_has_only_keys_that_prefect_reads_and_a_known_pool(docu
         assert entry["work_pool"]["name"] in ("cpu", "h100")
 
 
-def test_the_entrypoint_is_the_pipeline_flow_and_takes_the_parameters(document: dict) -> None:
+def test_the_entrypoints_are_the_flows_and_take_the_parameters(document: dict) -> None:
+    from flows.miniseries import miniseries
     from flows.pipeline import pipeline
 
-    for entry in document["deployments"]:
+    *tags, every = document["deployments"]
+    for entry in tags:
         assert entry["entrypoint"] == "flows/pipeline.py:pipeline"
         inspect.signature(pipeline.fn).bind(**entry["parameters"])
         assert entry["parameters"]["tag"] in recipes()
-    assert pipeline.name == "pipeline"
+    assert every["entrypoint"] == "flows/miniseries.py:miniseries"
+    inspect.signature(miniseries.fn).bind(**every["parameters"])
+    assert every["parameters"]["tags"] == chosen_family()
+    assert len(chosen_family()) == 20
+    assert (pipeline.name, miniseries.name) == ("pipeline", "miniseries")
 
 
 def test_the_server_of_the_pinned_versions_can_be_imported() -> None:

@@ -18,9 +18,21 @@ def hangup_ignored() -> Iterator[None]:
     signal.signal(signal.SIGHUP, before)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.fixture
+def hangup_heard() -> Iterator[None]:
+    """As for a process that nobody started by `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+
+
+@pytest.mark.usefixtures("hangup_heard")
+@pytest.mark.parametrize("number", SIGNALS)
 def test_the_first_signal_stops_the_following_are_ignored_and_handlers_come_back(number: signal.Signals) -> None:
-    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    before = [signal.getsignal(each) for each in SIGNALS]
     steps: list[str] = []
 
     def work() -> None:
@@ -36,7 +48,7 @@ def test_the_first_signal_stops_the_following_are_ignored_and_handlers_come_back
         work()
     assert steps == ["saved"]
     assert stopped.value.exit_code == 128 + number
-    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
+    assert [signal.getsignal(each) for each in SIGNALS] == before
 
 
 @pytest.mark.usefixtures("hangup_ignored")

@@ -204,6 +204,7 @@ def _make(kind: StageKind, case: Case, inputs: FixedInputs, root: Path) -> Finge
         folder.mkdir(parents=True)
     context: StageContext[Any] = StageContext(
         name="golden",
+        key="0" * 64,
         identity=case.identity,
         inputs={role: getattr(inputs, attribute) for role, attribute in case.inputs.items()},
         output=output,

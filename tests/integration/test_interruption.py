@@ -92,7 +92,7 @@ def test_signals_mean_checkpoint_then_stop_and_two_of_them_change_no_bit(
     prepared: Miniseries, undisturbed: dict[str, str], tmp_path: Path
 ) -> None:
     store = prepared.on_copy(tmp_path)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         seen = checkpoints(store)
         process = store.start("make", "endless_drope_25", "pretrain", **OFTEN)
         wait_until(lambda seen=seen: checkpoints(store) - seen)

@@ -1,4 +1,4 @@
-"""The pipeline flow with the micro family in its table: what a worker loads in tests."""
+"""The flows with the micro families in their table: what a worker loads in tests."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import micro_miniseries
 
 micro_miniseries.register()
 
-from flows.pipeline import pipeline  # noqa: E402 -- its parameter lists the tags that are registered when it is imported
+from flows.miniseries import miniseries  # noqa: E402 -- parameters list the tags that are registered at the import
+from flows.pipeline import pipeline  # noqa: E402
 
-__all__ = ["pipeline"]
+__all__ = ["miniseries", "pipeline"]

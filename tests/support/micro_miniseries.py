@@ -23,7 +23,7 @@ from flows.command_line import guarded, main
 from flows.stopping import stop_once
 from tasks.display import LineDisplay
 from tasks.launch import Launcher
-from tasks.perform import perform
+from tasks.perform import Assignment, perform
 from tasks.settings import settings_from_environment
 
 TORCHRUN = (StageKind.PRETRAIN, StageKind.RECALIBRATE, StageKind.SFT, StageKind.LONG_SFT)
@@ -79,7 +79,15 @@ def make(tag: str, kind: str) -> None:
     with stop_once():
         for stage in stages:
             launcher = Launcher.TORCHRUN if stage.kind in TORCHRUN else Launcher.PROCESS
-            done = perform(stage, settings_from_environment(), launcher, unique_title(stage), display)
+            done = perform(
+                Assignment(
+                    stage=stage,
+                    settings=settings_from_environment(),
+                    launcher=launcher,
+                    title=unique_title(stage),
+                    display=display,
+                )
+            )
             states[stage.address.folder] = done.state
     print(json.dumps(states))
 

@@ -29,7 +29,7 @@ def test_a_bar_shows_count_and_loss_on_80_columns_whatever_the_length_of_the_tit
     terminal = Terminal()
     display = BarDisplay(Console(file=terminal, force_terminal=True, width=80, color_system=None))
     display.begin(TITLE)
-    display.advance(Progress(75, 120, "steps", "loss 4.1234"))
+    display.advance(TITLE, Progress(75, 120, "steps", "loss 4.1234"))
     display.end(TITLE, "made", 12.3, "")
     shown = terminal.getvalue()
     assert "75/120 steps" in shown
@@ -42,7 +42,7 @@ def test_a_stage_may_begin_after_another_ended_and_brackets_are_kept() -> None:
     display = BarDisplay(Console(file=terminal, force_terminal=True, width=120, color_system=None))
     for title in ("first [aaaaaaaa]", "second [bbbbbbbb]"):
         display.begin(title)
-        display.advance(Progress(1, 2, "shards", "[/nonsense] text"))
+        display.advance(title, Progress(1, 2, "shards", "[/nonsense] text"))
         display.say("waiting for [red] process 1")
         display.end(title, "made", 1.0, "")
     shown = terminal.getvalue()
@@ -61,7 +61,7 @@ def test_a_log_gets_a_line_at_begin_and_end_and_not_one_for_every_step() -> None
     display = LineDisplay(logger)
     display.begin("pack")
     for done in range(1000):
-        display.advance(Progress(done, 1000, "rows", ""))
+        display.advance("pack", Progress(done, 1000, "rows", ""))
     display.end("pack", "made", 1.0, "10 rows")
     assert stream.getvalue().splitlines()[:1] == ["pack: started"]
     assert stream.getvalue().splitlines()[-1] == "pack: made in 1.0 s  10 rows"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from core.stages.report import Progress
 from core.stages.runtime import Runtime
 from core.stages.specification import Outcome
 from tasks.launch import Launcher
-from tasks.perform import Performed, StageFailed, StageInterrupted, _Child, _judge, perform
+from tasks.perform import Assignment, Performed, StageFailed, StageInterrupted, StageStopped, _Child, _judge, perform
 from tasks.settings import RunSettings
 
 CORPUS, TOKENIZER = (
@@ -38,7 +39,7 @@ class Recorded:
     def begin(self, title: str) -> None:
         self.told.append(f"{title} begins")
 
-    def advance(self, progress: Progress) -> None:
+    def advance(self, title: str, progress: Progress) -> None:
         pass
 
     def say(self, line: str) -> None:
@@ -66,9 +67,15 @@ def without_tokenizer(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def performed(stage: Stage, store: Path, display: Recorded) -> Performed:
+    return perform(assignment(stage, store, display))
+
+
+def assignment(stage: Stage, store: Path, display: Recorded) -> Assignment:
     runtime = Runtime(publication_url=f"{store.as_uri()}/hub")
-    settings = RunSettings(store_url=str(store), lease_seconds=60.0, grace_seconds=5.0, runtime=runtime)
-    return perform(stage, settings, Launcher.PROCESS, stage.kind.value, display)
+    settings = RunSettings(store_url=str(store), lease_seconds=60.0, grace_seconds=5.0, gpu_jobs=1, runtime=runtime)
+    return Assignment(
+        stage=stage, settings=settings, launcher=Launcher.PROCESS, title=stage.kind.value, display=display
+    )
 
 
 def is_released(stage: Stage, store: Path) -> bool:
@@ -113,13 +120,50 @@ def test_a_terminal_that_went_away_does_not_keep_the_lease(without_tokenizer: Pa
     assert Store.open(str(without_tokenizer)).manifest(TOKENIZER.address) is None
 
 
+def test_a_stage_that_is_asked_to_stop_ends_its_child_releases_its_lease_and_is_no_failure(
+    without_tokenizer: Path,
+) -> None:
+    @dataclass
+    class Stopping(Recorded):
+        stop: threading.Event = field(default_factory=threading.Event)
+
+        def begin(self, title: str) -> None:
+            super().begin(title)
+            self.stop.set()
+
+    display = Stopping()
+    with pytest.raises(StageStopped):
+        perform(replace(assignment(TOKENIZER, without_tokenizer, display), stop=display.stop))
+    assert display.told == ["tokenizer begins", "tokenizer stopped"]
+    assert is_released(TOKENIZER, without_tokenizer)
+    assert Store.open(str(without_tokenizer)).manifest(TOKENIZER.address) is None
+
+
+def test_a_stage_that_waits_for_another_run_can_be_stopped(without_tokenizer: Path) -> None:
+    @dataclass
+    class Impatient(Recorded):
+        stop: threading.Event = field(default_factory=threading.Event)
+
+        def say(self, line: str) -> None:
+            super().say(line)
+            self.stop.set()
+
+    theirs = Store.open(str(without_tokenizer)).leases.acquire(TOKENIZER.address, "another run", 60.0)
+    assert isinstance(theirs, HeldLease)
+    display = Impatient()
+    with pytest.raises(StageStopped):
+        perform(replace(assignment(TOKENIZER, without_tokenizer, display), stop=display.stop))
+    assert display.told[0].startswith("tokenizer: waiting for")
+    theirs.confirm()
+
+
 def test_a_store_that_is_away_for_a_moment_does_not_stop_a_stage(
     without_tokenizer: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = Store.open(str(without_tokenizer))
     lease = store.leases.acquire(TOKENIZER.address, "test", 60.0)
     assert isinstance(lease, HeldLease)
-    child = _Child(TOKENIZER, lease, Recorded())
+    child = _Child(assignment(TOKENIZER, without_tokenizer, Recorded()), lease)
     folder = without_tokenizer / TOKENIZER.address.folder
     shutil.move(folder, without_tokenizer / "away")
     folder.write_text("not a folder any more")

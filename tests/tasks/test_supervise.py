@@ -58,6 +58,7 @@ def run(command: list[str], watcher: Watcher, folder: Path, grace_seconds: float
     return supervise(
         command,
         log=folder / "log",
+        environment={},
         grace_seconds=grace_seconds,
         family=watcher.set_family,
         line=watcher.line,
@@ -71,6 +72,21 @@ def test_every_line_is_delivered_in_order_and_the_exit_code_is_returned(tmp_path
     assert run(python(script), watcher, tmp_path) == 3
     assert [line for line in watcher.lines if line != "bad"] == [str(n) for n in range(2000)]
     assert (tmp_path / "log").read_text().count("\n") == 2001
+
+
+def test_a_child_sees_what_its_environment_adds_to_ours(tmp_path: Path) -> None:
+    watcher = Watcher()
+    script = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'], os.environ['PATH'])"
+    code = supervise(
+        python(script),
+        log=tmp_path / "log",
+        environment={"CUDA_VISIBLE_DEVICES": "2,3"},
+        grace_seconds=20.0,
+        family=watcher.set_family,
+        line=watcher.line,
+        watch=watcher.watch,
+    )
+    assert (code, watcher.lines) == (0, [f"2,3 {os.environ['PATH']}"])
 
 
 def test_a_killed_child_is_told_by_its_signal(tmp_path: Path) -> None:
@@ -112,8 +128,8 @@ def test_a_stage_process_is_told_when_its_supervisor_is_killed(tmp_path: Path) -
     supervisor = (
         "import os, sys; from pathlib import Path; from tasks.supervise import supervise;"
         "armed = [sys.executable, '-m', 'core.stages.parent_death', str(os.getpid())];"
-        "supervise([*armed, sys.executable, '-c', *sys.argv[2:]], log=Path(sys.argv[1]), grace_seconds=20,"
-        " family=print, line=print, watch=lambda: None)"
+        "supervise([*armed, sys.executable, '-c', *sys.argv[2:]], log=Path(sys.argv[1]), environment={},"
+        " grace_seconds=20, family=print, line=print, watch=lambda: None)"
     )
     process = subprocess.Popen(
         python(supervisor, tmp_path / "log", child, tmp_path / "saved", fifo), stdout=subprocess.PIPE
@@ -125,3 +141,13 @@ def test_a_stage_process_is_told_when_its_supervisor_is_killed(tmp_path: Path) -
     _, alive = psutil.wait_procs(orphans, timeout=20)
     assert not [orphan for orphan in alive if orphan.status() != psutil.STATUS_ZOMBIE]
     assert (tmp_path / "saved").read_text() == "SIGTERM"
+
+
+def test_torchrun_gives_its_ranks_the_whole_grace_to_checkpoint(tmp_path: Path) -> None:
+    script = """
+from torch.distributed.launcher.api import LaunchConfig
+print(LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=1).shutdown_timeout)
+"""
+    watcher = Watcher()
+    assert run(python(script), watcher, tmp_path, grace_seconds=41.5) == 0
+    assert watcher.lines[-1] == "42"

@@ -18,6 +18,7 @@ from core.stages.context import StageError
 
 COLUMN = "text"
 ROW_GROUP_DOCUMENTS = 1024
+ROW_GROUP_CHARACTERS = 64_000_000
 DESCRIPTION_FILE = "corpus.json"
 
 
@@ -74,19 +75,35 @@ def shard_file(number: int) -> str:
 
 
 def write_documents(path: Path, documents: Iterable[str]) -> None:
-    """Write one shard: zstd, row groups of at most 1024 documents, the same bytes for the same documents."""
+    """Write one shard: zstd, row groups of at most 1024 documents, the same bytes for the same documents.
+
+    Memory is bounded by a row group, which ends early at 64 million characters.
+    """
     schema = pa.schema([pa.field(COLUMN, pa.string(), nullable=False)])
-    table = pa.table({COLUMN: pa.array(documents, pa.string())}, schema=schema)
-    pq.write_table(
-        table,
+    with pq.ParquetWriter(
         path,
+        schema,
         version="2.6",
-        row_group_size=ROW_GROUP_DOCUMENTS,
         compression="zstd",
         compression_level=3,
         use_dictionary=False,
         store_schema=False,
-    )
+    ) as writer:
+        for group in _row_groups(documents):
+            writer.write_table(pa.table({COLUMN: pa.array(group, pa.string())}, schema=schema))
+
+
+def _row_groups(documents: Iterable[str]) -> Iterator[list[str]]:
+    group: list[str] = []
+    characters = 0
+    for document in documents:
+        group.append(document)
+        characters += len(document)
+        if len(group) == ROW_GROUP_DOCUMENTS or characters >= ROW_GROUP_CHARACTERS:
+            yield group
+            group, characters = [], 0
+    if group:
+        yield group
 
 
 def read_documents(path: Path, batch: int) -> Iterator[list[str]]:
@@ -102,10 +119,24 @@ def read_documents(path: Path, batch: int) -> Iterator[list[str]]:
                     raise StageError(
                         f"{path.name}: row {row + hole} has no text; repair or drop that row at the source"
                     )
-                yield column.to_pylist()
+                yield _texts(path, row, column)
                 row += len(column)
     except (pa.ArrowException, OSError) as error:
         raise StageError(f"{path.name} is not a readable parquet file: {_first_line(error)}") from error
+
+
+def _texts(path: Path, row: int, column: pa.Array) -> list[str]:
+    try:
+        texts: list[str] = column.to_pylist()
+    except UnicodeDecodeError:
+        for index, value in enumerate(column.cast(pa.large_binary())):
+            try:
+                value.as_py().decode()
+            except UnicodeDecodeError as error:
+                why = f"{path.name}: row {row + index} is not UTF-8 at byte {error.start}"
+                raise StageError(f"{why}; repair or drop that row at the source") from error
+        raise
+    return texts
 
 
 def _check_column(path: Path, schema: pa.Schema) -> None:

@@ -1,27 +1,24 @@
 """Corpora that lie ready on the Hugging Face Hub as `shard_%05d.parquet`: fetched file by file, kept unchanged.
 
-`huggingface_hub` checks the size of what it downloads and finds the token; the endpoint is `HF_ENDPOINT`.
+A mirror is tried first; what comes from it is verified against the Hub's size and sha256 all the same, as long as the
+Hub answers.
 """
 
 from __future__ import annotations
 
-import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import httpx2
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    GatedRepoError,
-    HfHubHTTPError,
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
-
 from core.data.corpus.artifact import shard_file
-from core.stages.context import StageError, StageUnavailable
+from core.data.corpus.fsspec_file import NotThereError
+from core.data.corpus.hub_file import HubFile
+from core.data.corpus.mirror import VARIABLE, mirrored
+from core.data.corpus.read_record import FileRead
+from core.data.corpus.transfer import Announced, TransferBroken, fetch, sha256_of
+from core.data.corpus.watch import Watch
+from core.stages.context import StageUnavailable
+
+MIRROR_TRIES = 2  # without a new byte: the Hub is there to fall back to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,34 +28,40 @@ class HubParquet:
     name: str
     repository: str
     validation_shard: int
+    at_once: int = 4  # downloads at the same time
+    one_version: bool = True  # all shards come from one commit
 
-    def write_shard(self, number: int, revision: str, target: Path, scratch: Path) -> None:
-        """Download shard `number` into `scratch`, then move it to `target`; raise `StageError` with what to do."""
-        file = shard_file(number)
-        where = f"{self.repository} has given no {file} at {revision}"
-        try:
-            path = hf_hub_download(self.repository, file, repo_type="dataset", revision=revision, local_dir=scratch)
-        except GatedRepoError as error:
-            raise StageError(f"{where}: the dataset is gated; ask for access and set HF_TOKEN") from error
-        except RepositoryNotFoundError as error:
-            raise StageError(f"{where}: the Hub knows no such dataset, or HF_TOKEN may not read it") from error
-        except RevisionNotFoundError as error:
-            raise StageError(f"{where}: the dataset has no such revision; pin one that exists") from error
-        except LocalEntryNotFoundError as error:
-            reason = _first_line(error.__cause__ or error)
-            raise StageUnavailable(
-                f"{where}: no answer ({reason}); check the network, HF_ENDPOINT and HF_HUB_OFFLINE, then run it again"
-            ) from error
-        except EntryNotFoundError as error:
-            raise StageError(
-                f"{where}: the dataset has no such file; its last shard is {self.validation_shard}"
-            ) from error
-        except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
-            raise StageUnavailable(
-                f"{where}: {_first_line(error)}; check HF_TOKEN and the network, then run it again"
-            ) from error
-        shutil.move(path, target)
+    def write_shard(self, number: int, revision: str, target: Path, watch: Watch) -> tuple[FileRead, ...]:
+        """Download shard `number` to `target`; raise `StageError` with what to do."""
+        file = HubFile(
+            repository=self.repository,
+            revision=revision,
+            name=shard_file(number),
+            missing=f"its last shard is {self.validation_shard}",
+        )
+        announced = _from_mirror(file, target, watch) or fetch(file, target, watch)
+        digest = announced.sha256 or sha256_of(target)
+        return (FileRead(file=file.name, bytes=target.stat().st_size, sha256=digest, version=announced.version),)
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _from_mirror(file: HubFile, target: Path, watch: Watch) -> Announced | None:
+    """Fetch the mirror's copy; None, with one line for people, when it has none that is whole."""
+    copy = mirrored(file)
+    if copy is None:
+        return None
+    known = _announced_by_the_hub(file, watch)
+    try:
+        found = fetch(copy, target, watch, announced=known, tries=MIRROR_TRIES)
+    except (NotThereError, StageUnavailable) as error:
+        watch.note(f"{VARIABLE}: {error}; {file.name} is fetched from the Hub")
+        return None
+    return known or replace(found, version=None)  # what versions a mirror's files have, says no commit
+
+
+def _announced_by_the_hub(file: HubFile, watch: Watch) -> Announced | None:
+    """What the Hub says of the file; None, with one line for people, when it does not answer."""
+    try:
+        return file.announced()
+    except (TransferBroken, StageUnavailable):
+        watch.note(f"{file.name}: the Hub does not answer, so the mirror's copy is checked for its size only")
+        return None

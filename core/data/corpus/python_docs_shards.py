@@ -12,10 +12,13 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from core.data.corpus import python_docs
 from core.data.corpus.artifact import write_documents
 from core.data.corpus.docstrings import module_documents
 from core.data.corpus.paragraphs import Unseen, passages
-from core.data.corpus.python_docs import NAME, revision, root, source_files
+from core.data.corpus.python_docs import NAME, root, source_files
+from core.data.corpus.read_record import FileRead
+from core.data.corpus.watch import Watch
 from core.stages.context import StageError
 
 TRAINING_SHARDS = 8
@@ -29,12 +32,19 @@ class PythonDocs:
 
     name = NAME
     validation_shard = TRAINING_SHARDS
+    at_once = 1
+    one_version = False
 
-    def write_shard(self, number: int, pinned: str, target: Path, scratch: Path) -> None:
-        """Write shard `number`; raise `StageError` when this interpreter is not the one that `pinned` names."""
-        if pinned != revision():
-            raise StageError(f"{NAME} {pinned} needs that very interpreter; this one carries {revision()}")
+    def write_shard(self, number: int, revision: str, target: Path, watch: Watch) -> tuple[FileRead, ...]:
+        """Write shard `number`; raise `StageError` when this interpreter is not the one that `revision` names.
+
+        Which files it was made from is what the revision says.
+        """
+        here = python_docs.revision()
+        if revision != here:
+            raise StageError(f"{NAME} {revision} needs that very interpreter; this one carries {here}")
         write_documents(target, shards()[number])
+        return ()
 
 
 @cache

@@ -1,12 +1,20 @@
-"""The registry of corpora: adding one is one file and one row here."""
+"""The registry of corpora: adding one is one file and one row here.
+
+A source is a name of the table, or `<scheme>:<place>` for places that recipes choose (`source_text` says how).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from core.data.corpus.files import Files
+from core.data.corpus.hub_dataset import HubDataset
 from core.data.corpus.hub_parquet import HubParquet
 from core.data.corpus.python_docs_shards import PythonDocs
+from core.data.corpus.read_record import FileRead
+from core.data.corpus.watch import Watch
 from core.stages.context import StageError
 
 
@@ -21,8 +29,20 @@ class Source(Protocol):
     def validation_shard(self) -> int:
         """The last shard."""
 
-    def write_shard(self, number: int, revision: str, target: Path, scratch: Path) -> None:
-        """Write shard `number` at `revision` as parquet to `target`; raise `StageError` when it cannot be had."""
+    @property
+    def at_once(self) -> int:
+        """How many shards are made at the same time, by as many threads."""
+
+    @property
+    def one_version(self) -> bool:
+        """Whether all files of a corpus must have been served under one version."""
+
+    def write_shard(self, number: int, revision: str, target: Path, watch: Watch) -> tuple[FileRead, ...]:
+        """Write shard `number` at `revision` as parquet to `target`, return which files it was made from.
+
+        Tells `watch` what arrives: a file that becomes the shard unchanged, by the shard's name.
+        Raises `StageError` when the shard cannot be had.
+        """
 
 
 _ALL: tuple[Source, ...] = (
@@ -33,8 +53,15 @@ _ALL: tuple[Source, ...] = (
 SOURCES: dict[str, Source] = {source.name: source for source in _ALL}
 
 
+SCHEMES: dict[str, Callable[[str], Source]] = {"files": Files, "dataset": HubDataset}
+
+
 def find_source(name: str) -> Source:
     """Return the source called `name`; raise `StageError` with the known names."""
-    if name not in SOURCES:
-        raise StageError(f"no corpus source is called {name!r}; known are {', '.join(SOURCES)}")
-    return SOURCES[name]
+    if name in SOURCES:
+        return SOURCES[name]
+    scheme, colon, _ = name.partition(":")
+    if colon and scheme in SCHEMES:
+        return SCHEMES[scheme](name)
+    known = ", ".join([*SOURCES, *(f"{scheme}:..." for scheme in SCHEMES)])
+    raise StageError(f"no corpus source is called {name!r}; known are {known}")

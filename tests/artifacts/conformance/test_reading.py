@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from artifacts.address import Address
-from artifacts.errors import ArtifactDamaged
+from artifacts.errors import ArtifactDamaged, ArtifactMissing
 from artifacts.lease import HeldLease
 from artifacts.manifest import Manifest
 from artifacts.store import Store
@@ -47,6 +47,20 @@ def test_a_flipped_byte_is_noticed_marked_and_mended_by_making_it_again(
     assert not store.survey()[address.folder].damaged
     assert store.verify(address) == []
     assert not [name for name in backend.names() if first.attempt in name]
+
+
+def test_one_file_is_read_without_the_others_and_checked(
+    store: Store, address: Address, make: Make, backend: Any
+) -> None:
+    manifest = make(store, address, {"rows.bin": CONTENT, "rows.json": b"{}"})
+    backend.overwrite(f"{address.folder}/files/{manifest.attempt}/rows.bin", FLIPPED)
+    reader = backend.open("a reader with an empty cache")
+    assert reader.read_file(manifest, "rows.json") == b"{}"
+    with pytest.raises(ArtifactMissing, match=r"has no file rows\.txt"):
+        reader.read_file(manifest, "rows.txt")
+    with pytest.raises(ArtifactDamaged, match=r"rows\.bin"):
+        reader.read_file(manifest, "rows.bin")
+    assert not store.is_whole(address)
 
 
 def test_a_byte_flipped_after_use_is_noticed_at_a_glance(

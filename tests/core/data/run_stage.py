@@ -42,6 +42,7 @@ def make(
     scratch.mkdir()
     context: StageContext[Any] = StageContext(
         name=module,
+        key="0" * 64,
         identity=identity,
         inputs=inputs,
         output=output,

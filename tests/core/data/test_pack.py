@@ -97,11 +97,11 @@ def test_a_shard_that_the_corpus_does_not_hold_is_named(
         make(pack, identity(end_shard=3), tokenizer=docs_tokenizer.folder, corpus=corpus_of(["a"], ["b"]))
 
 
-@pytest.mark.parametrize("direction", ["backward", "bidirectional"])
-def test_a_direction_without_a_policy_is_refused(
+@pytest.mark.parametrize("direction", ["backward", "bidirectional", "each"])
+def test_a_direction_that_the_vocabulary_has_no_token_for_is_refused(
     make: Callable, corpus_of: Callable, docs_tokenizer: Any, direction: str
 ) -> None:
-    with pytest.raises(StageError, match=f"no direction policy '{direction}' yet"):
+    with pytest.raises(StageError, match=r"the tokenizer has no special token <\|(for|back)ward\|>"):
         make(pack, identity(direction=direction), tokenizer=docs_tokenizer.folder, corpus=corpus_of(["a"]))
 
 

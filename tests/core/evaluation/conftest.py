@@ -95,6 +95,7 @@ class Workplace:
         identity = {"validation_tokens": 10_000, "samples": 3, "sample_tokens": 10, "seed": 42, **sizes}
         context = StageContext(
             name=suite,
+            key="0" * 64,
             identity=EvaluateIdentity(suite=suite, **identity),
             inputs={"model": self.root / "model", "tokenizer": self.root / "tokenizer", "validation": validation},
             output=output,

@@ -33,6 +33,7 @@ def make(module: str, identity: ExportIdentity, model: Path, tokenizer: Path, ou
     scratch.mkdir()
     context = StageContext(
         name="tiny-base",
+        key="0" * 64,
         identity=identity,
         inputs={"model": model, "tokenizer": tokenizer},
         output=output,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 
 from core.model.architecture import Architecture
 from core.model.transformer import Transformer
+
+sys.path.insert(0, str(Path(__file__).parent))  # tests import `reference` by name
 
 TOY = Architecture(
     depth=2,

@@ -97,3 +97,10 @@ def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
         load_model(tmp_path)
     with pytest.raises(StageError, match=r"model\.safetensors: cannot be read"):
         load_weights(tmp_path)
+
+
+def test_a_full_disk_is_named_with_what_did_not_fit(toy: Architecture, small_disk: Callable[[str], Path]) -> None:
+    folder = small_disk("size=100k")
+    with pytest.raises(StageError, match=r"model\.safetensors: 0\.01 GB could not be written: .*free space") as full:
+        checkpoint.save(folder, state(toy), {"lm_head.weight": torch.zeros(2_000_000)})
+    assert "\n" not in str(full.value)

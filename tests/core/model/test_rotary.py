@@ -45,8 +45,11 @@ def test_component_j_pairs_with_j_plus_half_and_turns_by_minus_the_angle() -> No
 def test_angles_are_exact_at_the_last_position_of_the_longest_context() -> None:
     table = rotation(131_071, 1, 128, 100_000.0, CPU)
     assert table.cosine.dtype == torch.float32
-    exponents = [2 * pair / 128 for pair in range(64)]
-    assert table.cosine.flatten().tolist() == pytest.approx([cos(131_071 * 1e5**-e) for e in exponents], abs=1e-6)
+    angles = [131_071 * 1e5 ** (-2 * pair / 128) for pair in range(64)]
+    assert table.cosine.flatten().tolist() == pytest.approx(2 * [cos(angle) for angle in angles], abs=1e-6)
+    assert table.sine.flatten().tolist() == pytest.approx(
+        [sin(angle) for angle in angles] + [-sin(angle) for angle in angles], abs=1e-6
+    )
 
 
 def test_bfloat16_is_rotated_in_float32() -> None:

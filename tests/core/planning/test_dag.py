@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from artifacts.lease_record import Holder
 from artifacts.store import Found
+from core.planning.catalogue import stages_of
 from core.planning.pipeline import pipeline_stages
 from core.planning.plan import make_plan
 from core.planning.progress import progress_of, required
@@ -12,6 +14,7 @@ from core.stages.identity import TrainingIdentity
 from core.stages.kind import StageKind
 
 COMMITTED = Found(committed=True)
+SOMEBODY = Holder(host="node-7", pid=12, purpose="test", since=1.7e9, until=1.7e9 + 120, token=1)
 
 
 def training(tag: str) -> list[tuple[str, int, int, bool]]:
@@ -47,6 +50,14 @@ def test_models_of_one_trunk_share_their_prefix_and_models_of_another_horizon_sh
     assert len(pretraining("d20_20tpp") & pretraining("d20_20tpp_drope_50")) == 2
     assert pretraining("d20_20tpp") == pretraining("d20_20tpp_long")
     assert not pretraining("d20_20tpp") & pretraining("d20_9tpp")
+
+
+def test_a_key_has_one_name_whichever_tag_asks() -> None:
+    names: dict[str, set[str]] = {}
+    for tag in recipes():
+        for key, stage in stages_of(tag).items():
+            names.setdefault(key, set()).add(stage.name)
+    assert [found for found in names.values() if len(found) > 1] == []
 
 
 def test_every_fine_tune_starts_from_the_base_artifact_never_from_another_fine_tune() -> None:
@@ -112,10 +123,11 @@ def test_every_state_is_told_apart() -> None:
         segments[0].address.folder: Found(leased=True, checkpoint_step=7),
         segments[2].address.folder: Found(checkpoint_step=170),
     }
-    states = progress_of(stages, survey, lambda stage: "somebody" if stage is segments[0] else None)
+    states = progress_of(stages, survey, lambda stage: SOMEBODY if stage is segments[0] else None)
     assert states[corpus.key].state == "cached"
     assert (states[tokenizer.key].state, states[tokenizer.key].detail) == ("pending", "damaged, will be made again")
-    assert (states[segments[0].key].state, states[segments[0].key].detail) == ("running", "by somebody")
-    assert states[segments[1].key].state == "blocked"
+    assert (states[segments[0].key].state, states[segments[0].key].holder) == ("running", SOMEBODY)
+    assert states[segments[0].key].detail.startswith("by process 12 on node-7, since 20")
+    assert (states[segments[1].key].state, states[segments[1].key].blocked_by) == ("blocked", segments[0])
     alone = progress_of(stages, survey, nobody)
     assert (alone[segments[2].key].state, alone[segments[2].key].detail) == ("resumable", "at step 170")

@@ -67,6 +67,7 @@ def make(tmp_path: Path, inputs: dict[str, Path]) -> Make:
         output.mkdir()
         context = StageContext(
             name="chat",
+            key="0" * 64,
             identity=identity,
             inputs=inputs,
             output=output,

@@ -75,6 +75,7 @@ class Stage:
         log = io.StringIO()
         context: StageContext[PublishIdentity] = StageContext(
             name=TAG,
+            key="0" * 64,
             identity=PublishIdentity(tag=TAG, namespace="lab", visibility=visibility, destination=destination),
             inputs=self.inputs,
             output=output,

@@ -82,8 +82,15 @@ def test_an_unexpected_error_is_a_failure_and_its_traceback_is_in_the_log_withou
     assert "my-password" not in errors
 
 
-def test_the_loss_of_another_rank_is_an_interruption(tmp_path: Path) -> None:
-    body = "import torch; raise torch.distributed.DistBackendError('connection closed by peer')"
-    code, outcome, _ = run(body, tmp_path)
+@pytest.mark.parametrize(
+    "error",
+    [
+        "torch.distributed.DistBackendError('NCCL error: remote process exited')",
+        "RuntimeError('[/gloo/transport/tcp/pair.cc:537] Read error [127.0.0.1]:39828: GLHF!')",
+    ],
+)
+def test_the_loss_of_another_rank_is_an_interruption_in_plain_words(error: str, tmp_path: Path) -> None:
+    code, outcome, errors = run(f"import torch; raise {error}", tmp_path)
     assert (code, outcome.status) == (RESUMABLE, "interrupted")
-    assert "another rank went away" in outcome.error
+    assert outcome.error == "another rank went away while rank 0 waited for it"
+    assert error.partition("'")[2].rstrip("')") in errors

@@ -186,14 +186,26 @@ def train_at(root: Path, producer: str, identity: Any, inputs: dict[str, Path], 
 
 
 @pytest.fixture
-def train(tmp_path: Path, inputs: Inputs) -> Train:
-    """`train(name, producer, identity, previous=..., ...)` runs a stage in `tmp_path/name` and returns what it left."""
+def train_in(tmp_path: Path) -> Train:
+    """`train_in(name, producer, identity, folders, parent=..., ...)`: `train` with other inputs than the usual ones."""
 
-    def run(name: str, producer: str, identity: Any, *, parent: Path | None = None, **options: Any) -> Trained:
-        folders = dict(inputs.finetuning if producer == "finetune" else inputs.pretraining)
-        if parent is not None:
-            folders["base" if producer == "finetune" else "previous"] = parent
+    def run(
+        name: str, producer: str, identity: Any, folders: dict[str, Path], *, parent: Path | None = None, **options: Any
+    ) -> Trained:
+        role = "base" if producer == "finetune" else "previous"
+        folders = folders if parent is None else {**folders, role: parent}
         return train_at(tmp_path / name, producer, identity, folders, **options)
+
+    return run
+
+
+@pytest.fixture
+def train(inputs: Inputs, train_in: Train) -> Train:
+    """`train(name, producer, identity, parent=..., ...)` runs a stage in `tmp_path/name` and returns what it left."""
+
+    def run(name: str, producer: str, identity: Any, **options: Any) -> Trained:
+        folders = inputs.finetuning if producer == "finetune" else inputs.pretraining
+        return train_in(name, producer, identity, folders, **options)
 
     return run
 
@@ -216,6 +228,7 @@ def launch(tmp_path: Path, inputs: Inputs) -> Launch:
         environment = {
             **os.environ,
             "OMP_NUM_THREADS": "1",
+            "TORCH_COMPILE_DISABLE": "1",  # a compiler maps gigabytes, which tests of too little memory do not mean
             "PYTHONPATH": os.pathsep.join(sys.path),
         }
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
@@ -227,3 +240,17 @@ def launch(tmp_path: Path, inputs: Inputs) -> Launch:
 def base(tmp_path_factory: pytest.TempPathFactory, inputs: Inputs) -> Trained:
     """One undisturbed run over the whole horizon."""
     return train_at(tmp_path_factory.mktemp("base"), "pretrain", SEGMENT, inputs.pretraining)
+
+
+@pytest.fixture
+def large(inputs: Inputs, tmp_path: Path) -> Callable[[int, int], tuple[TrainingIdentity, dict[str, Path]]]:
+    """`large(rows, length)`: two steps of so many rows, and their inputs; 131,072 tokens take above a gigabyte."""
+
+    def make(rows: int, length: int) -> tuple[TrainingIdentity, dict[str, Path]]:
+        write_rows(tmp_path / "long", "rows", counting_rows(rows, length + 1, seed=1))
+        folders = {role: folder for role, folder in inputs.pretraining.items() if role != "group-001"}
+        architecture = replace(ARCHITECTURE, sequence_length=length)
+        identity = replace(SEGMENT, architecture=architecture, batch_tokens=rows * length, end_step=2)
+        return identity, {**folders, "group-000": tmp_path / "long", "validation": tmp_path / "long"}
+
+    return make

@@ -36,15 +36,17 @@ def test_a_world_of_one_needs_no_process_group() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("ranks", [2, 1])  # that go on where two were stopped
 def test_two_ranks_equal_one_up_to_the_order_of_additions_through_an_interruption(
-    base: Any, launch: Launch, segment: TrainingIdentity, tmp_path: Path
+    base: Any, launch: Launch, segment: TrainingIdentity, tmp_path: Path, ranks: int
 ) -> None:
     stopped = launch("two", "pretrain", segment, ranks=2, signal_at=7)  # the signal reaches rank 0 only
     assert stopped.returncode != 0
     assert "SIGTERM at step 7: saved" in stopped.stderr
     assert "a signal to another rank at step 7: saved" in stopped.stderr
-    resumed = launch("two", "pretrain", segment, ranks=2)
+    resumed = launch("two", "pretrain", segment, ranks=ranks)
     assert resumed.returncode == 0, resumed.stderr
+    assert ("continuing at step 7 of 20, on 1 ranks instead of 2" in resumed.stdout) == (ranks == 1)
     found = load_file(tmp_path / "two" / "output" / "model.safetensors")
     losses = [json.loads(line)["loss"] for line in (tmp_path / "two" / "output" / "loss.jsonl").open()]
     expected = [json.loads(line)["loss"] for line in base.bytes("loss.jsonl").splitlines()]
@@ -53,6 +55,14 @@ def test_two_ranks_equal_one_up_to_the_order_of_additions_through_an_interruptio
         assert (found[name] - tensor).norm() < 1e-2 * tensor.norm(), name
     metrics = json.loads((tmp_path / "two" / "metrics.json").read_text())
     assert metrics["validation_bpb"] == pytest.approx(base.metrics["validation_bpb"], rel=1e-3)
+
+
+@pytest.mark.slow
+def test_no_rank_calls_a_checkpoint_saved_before_it_is_stored(launch: Launch, segment: TrainingIdentity) -> None:
+    stopped = launch("two", "pretrain", segment, ranks=2, signal_at=3, store_away=True)
+    assert stopped.returncode != 0
+    assert "step 3: could not be saved" in stopped.stderr
+    assert "step 3: saved" not in stopped.stderr
 
 
 @pytest.mark.slow

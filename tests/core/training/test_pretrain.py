@@ -39,7 +39,9 @@ def test_a_run_learns_and_leaves_every_file_of_the_contract(base: Any) -> None:
     assert base.metrics["final_loss"] == losses[-1]["loss"]
     assert base.metrics["epochs"] == 20 * 6 / 80  # the stream has 80 rows, so it wrapped around
     assert '"unit": "steps", "text": "loss' in base.log
-    assert "step 20/20: loss" in base.log
+    [line] = [line for line in base.log.splitlines() if "step 12/20: loss" in line]
+    for part in ("validation bpb", "rate x", "gradient norm", "tokens/s", "GB", "left"):
+        assert part in line, line
 
 
 def test_the_state_says_how_far_the_model_is_and_how_it_was_made(base: Any, segment: TrainingIdentity) -> None:
@@ -146,7 +148,6 @@ def test_a_loss_that_is_not_finite_stops_before_the_update_and_names_step_rank_a
     [
         ({"first_step": 6}, r"ends at step 5, but this segment begins at 6"),
         ({"first_step": 5, "batch_tokens": 100}, r"a batch of 100 tokens is not a whole number of rows of 16"),
-        ({"first_step": 5, "precision": "fp8"}, r"precision fp8 comes with the full-size training core"),
     ],
 )
 def test_a_segment_that_cannot_be_trained_is_refused_in_one_line(

@@ -31,6 +31,7 @@ def test_a_branch_drops_positions_measures_both_ways_and_recovers(
     assert branch.metrics["validation_bpb"] < branch.metrics["drop_bpb_without_rope"]
     records = [json.loads(line) for line in branch.bytes("metrics.jsonl").splitlines()]
     assert [record["step"] for record in records if "validation_bpb" in record] == list(range(10, 21))
+    assert f"{branch.metrics['drop_bpb_with_rope']:.3f}" in branch.bytes("recovery.svg").decode()
     rates = [record["rate_multiplier"] for record in records if "loss" in record]
     trunk_records = [json.loads(line) for line in base.bytes("metrics.jsonl").splitlines()]
     assert rates == [record["rate_multiplier"] for record in trunk_records if "loss" in record][10:]

@@ -45,17 +45,35 @@ def test_a_signal_in_the_last_step_leaves_only_the_measuring_to_the_next_attempt
         assert resumed.bytes(name) == base.bytes(name), name
 
 
+def test_a_signal_while_a_run_is_being_restored_ends_it_before_a_step_and_saves_nothing_again(
+    base: Any, train: Train, segment: TrainingIdentity
+) -> None:
+    for at in (3, 0):
+        with pytest.raises(Interrupted, match="SIGTERM at step 3: saved"):
+            train("run", "pretrain", segment, signal_at=at)
+    resumed = train("run", "pretrain", segment)
+    for name in EXACT:
+        assert resumed.bytes(name) == base.bytes(name), name
+
+
+def test_a_checkpoint_that_could_not_be_stored_is_not_called_saved(train: Train, segment: TrainingIdentity) -> None:
+    with pytest.raises(Interrupted, match="SIGTERM at step 3: could not be saved, an older checkpoint serves"):
+        train("run", "pretrain", segment, signal_at=3, store_away=True)
+
+
 def test_checkpoints_are_written_by_the_clock_and_each_one_continues_exactly(
     base: Any, train: Train, segment: TrainingIdentity, runtime: Runtime, tmp_path: Path
 ) -> None:
-    every_step = replace(runtime, checkpoint_seconds=0.0)
-    train("run", "pretrain", segment, runtime=every_step)
-    checkpoints = tmp_path / "run" / "checkpoints"
-    assert [int(path.name) for path in sorted(checkpoints.iterdir())] == list(range(1, 20))
-    for step in range(8, 20):  # as if the process had been killed in step 7
-        (checkpoints / f"{step:06d}").rename(tmp_path / f"dropped-{step}")
+    always_due = replace(runtime, checkpoint_seconds=0.0)
+    undisturbed = train("run", "pretrain", segment, runtime=always_due)
+    for name in EXACT:
+        assert undisturbed.bytes(name) == base.bytes(name), name
+    first, *later = sorted((tmp_path / "run" / "checkpoints").iterdir())
+    assert int(first.name) == 1  # the next one is taken once this one is written
+    for checkpoint in later:  # as if the process had been killed right after the first
+        checkpoint.rename(tmp_path / f"dropped-{checkpoint.name}")
     resumed = train("run", "pretrain", segment)
-    assert "continuing at step 7 of 20" in resumed.log
+    assert "continuing at step 1 of 20" in resumed.log
     for name in EXACT:
         assert resumed.bytes(name) == base.bytes(name), name
 
@@ -98,7 +116,7 @@ def test_a_process_that_is_told_to_stop_saves_and_the_next_process_continues_to_
 ) -> None:
     stopped = launch("run", "pretrain", segment, signal_at=6)
     assert stopped.returncode == 143, stopped.stderr
-    assert "SIGTERM at step 6: saved, run again to continue from there" in stopped.stderr
+    assert "SIGTERM at step 6: saved" in stopped.stderr
     assert not list((tmp_path / "run" / "output").iterdir())
     resumed = launch("run", "pretrain", segment)
     assert resumed.returncode == 0, resumed.stderr

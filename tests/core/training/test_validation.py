@@ -14,6 +14,7 @@ from core.model.checkpoint import load_model
 from core.stages.context import StageError
 from core.training.batches import open_mixture
 from core.training.distributed import World
+from core.training.micro_batch import MicroBatch
 from core.training.stopping import Stopped, StopRequest
 from core.training.validation import Validation, positions
 
@@ -22,7 +23,9 @@ ALONE = World(0, 1, torch.device("cpu"))
 
 def held_out(inputs: Any, tokens: int) -> Validation:
     folders = inputs.pretraining
-    return Validation.of(Rows.open(folders["validation"]), None, folders["tokenizer"], tokens=tokens, batch_rows=4)
+    return Validation.of(
+        Rows.open(folders["validation"]), None, folders["tokenizer"], tokens=tokens, micro_batch=MicroBatch(4)
+    )
 
 
 @pytest.mark.parametrize(("tokens", "rows"), [(1, 1), (6 * 16 + 15, 6), (10**9, 11)])
@@ -49,4 +52,6 @@ def test_positions_come_back_after_a_look_without_them(base: Any, inputs: Any) -
 def test_rows_that_supervise_nothing_are_refused_before_training_begins(inputs: Any) -> None:
     rows, mask = open_mixture(inputs.finetuning["mixture"], "validation")
     with pytest.raises(StageError, match="hold no supervised token"):
-        Validation.of(rows, np.zeros_like(mask), inputs.finetuning["tokenizer"], tokens=1000, batch_rows=None)
+        Validation.of(
+            rows, np.zeros_like(mask), inputs.finetuning["tokenizer"], tokens=1000, micro_batch=MicroBatch(16)
+        )

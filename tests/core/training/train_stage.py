@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import resource
 import shutil
 import signal
 import sys
@@ -20,8 +21,11 @@ from typing import Any, TextIO
 from pydantic import TypeAdapter
 
 from artifacts.encoding import canonical
-from core.stages.context import Interrupted, SavedCheckpoint, StageContext, StageError
+from artifacts.errors import StoreUnavailable
+from artifacts.progress import SavedCheckpoint
+from core.stages.context import Interrupted, StageContext, StageError
 from core.stages.identity import FinetuneIdentity, TrainingIdentity
+from core.stages.parent_death import die_with_parent
 from core.stages.report import Reporter
 from core.stages.runtime import Runtime
 from core.training.distributed import current_world, process_group
@@ -29,12 +33,15 @@ from core.training.distributed import current_world, process_group
 
 @dataclass
 class FolderCheckpoints:
-    """Checkpoints in a local folder, one subfolder a step."""
+    """Checkpoints in a local folder, one subfolder a step; `away`: none can be stored."""
 
     folder: Path
+    away: bool = False
     saved: list[int] = field(default_factory=list)
 
     def save(self, step: int, directory: Path) -> None:
+        if self.away:
+            raise StoreUnavailable("the bucket gives no answer")
         shutil.copytree(directory, self.folder / f"{step:06d}")
         self.saved.append(step)
 
@@ -44,7 +51,7 @@ class FolderCheckpoints:
 
 
 class SignallingReporter(Reporter):
-    """Sends this process a signal, twice, while step number `at` is being counted."""
+    """Sends this process a signal, twice, while step number `at` is being counted, 0: before the first of a resume."""
 
     def __init__(self, stream: TextIO, at: int | None, number: int) -> None:
         super().__init__(stream, every=0.0)
@@ -53,8 +60,16 @@ class SignallingReporter(Reporter):
     def progress(self, done: float, total: float, unit: str, text: str = "") -> None:
         super().progress(done, total, unit, text)
         if done == self._at:
-            signal.raise_signal(self._number)
-            signal.raise_signal(self._number)
+            self._send()
+
+    def log(self, line: str) -> None:
+        super().log(line)
+        if self._at == 0 and line.startswith("continuing at step"):
+            self._send()
+
+    def _send(self) -> None:
+        signal.raise_signal(self._number)
+        signal.raise_signal(self._number)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,21 +83,27 @@ class Description:
     runtime: Runtime
     signal_at: int | None = None  # steps of this stage after which the process signals itself
     signal_number: int = signal.SIGTERM
+    memory: int | None = None  # bytes that this process may map from here on
+    store_away: bool = False  # when a checkpoint is to be stored
 
     def run(self, stream: TextIO) -> dict[str, Any]:
         """Make the stage; rank 0 writes `root/output`, whatever an earlier attempt left there is removed."""
         rank = current_world().rank
+        if self.memory is not None:
+            mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+            resource.setrlimit(resource.RLIMIT_AS, (mapped + self.memory, resource.RLIM_INFINITY))
         output, scratch = self.root / f"output{rank or ''}", self.root / f"scratch{rank}"
         for folder in (output, scratch):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
         context = StageContext(
             name="toy",
+            key="0" * 64,
             identity=self.identity,
             inputs=self.inputs,
             output=output,
             scratch=scratch,
-            checkpoints=FolderCheckpoints(self.root / "checkpoints"),
+            checkpoints=FolderCheckpoints(self.root / "checkpoints", self.store_away),
             report=SignallingReporter(stream, self.signal_at if rank == 0 else None, self.signal_number),
             runtime=self.runtime,
         )
@@ -94,6 +115,7 @@ class Description:
 
 
 def main(path: Path) -> int:
+    die_with_parent()  # a test that gives up kills torchrun only
     description = TypeAdapter(Description).validate_json(path.read_bytes())
     try:
         with process_group() as world:

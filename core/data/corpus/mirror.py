@@ -1,0 +1,24 @@
+"""A mirror of the Hub in a bucket or folder: `MINISERIES_MIRROR`, an fsspec URL laid out like the Hub.
+
+A file is at `<mirror>/datasets/<owner>/<name>/resolve/<revision>/<file>`.
+"""
+
+from __future__ import annotations
+
+import os
+
+from core.data.corpus.fsspec_file import FsspecFile
+from core.data.corpus.hub_file import HubFile
+
+VARIABLE = "MINISERIES_MIRROR"
+
+
+def mirrored(file: HubFile) -> FsspecFile | None:
+    """The copy of `file` on the mirror, if one is configured; whether it is there is seen when it is read."""
+    mirror = os.environ.get(VARIABLE, "").rstrip("/")
+    if not mirror:
+        return None
+    return FsspecFile(
+        url=f"{mirror}/datasets/{file.repository}/resolve/{file.revision}/{file.name}",
+        name=file.name,
+    )

@@ -1,0 +1,102 @@
+"""In which order stages run: the longest remaining path first, within a limit for each lane. Pure; the same every time.
+
+Guarantees: a stage is started only after everything it needs ended well; no more than a lane's limit run at once; a
+lane with room is never left idle while a stage of it could start; a failure blocks what needs it and nothing else.
+This is list scheduling by critical path: it takes at most the longest path plus, for each lane, the work of the lane
+divided by its limit (after R. L. Graham, "Bounds on multiprocessing timing anomalies", 1969).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Lane(StrEnum):
+    """Stages of one lane compete with each other; those of different lanes run beside each other."""
+
+    GPU = "gpu"
+    HOST = "host"  # processor, disk, network
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """One stage as the order sees it."""
+
+    key: str
+    needs: frozenset[str]  # keys; one that is not in the order counts as there
+    lane: Lane
+    seconds: float  # estimated; only the order depends on it
+
+
+def remaining_seconds(works: Sequence[Work]) -> dict[str, float]:
+    """The longest path from each work, itself included, to the end of everything that needs it; `works` needs first."""
+    after = {work.key: 0.0 for work in works}  # the longest path that begins where the work ends
+    for work in reversed(works):
+        for need in work.needs & after.keys():
+            after[need] = max(after[need], work.seconds + after[work.key])
+    return {work.key: work.seconds + after[work.key] for work in works}
+
+
+class Order:
+    """What may run now. Told of every start and end; asked what is next.
+
+    `works` must come needs first; between equally long paths, their order decides.
+    """
+
+    def __init__(self, works: Sequence[Work], limits: Mapping[Lane, int]) -> None:
+        self.blocked: dict[str, str] = {}  # key -> key of the failed work on which it waited
+        remaining = remaining_seconds(works)
+        self._waiting = {work.key: work for work in sorted(works, key=lambda work: -remaining[work.key])}
+        self._slots: dict[Lane, list[str | None]] = {lane: [None] * limits[lane] for lane in Lane}
+        self._works = {work.key: work for work in works}
+        self._unfinished = set(self._works)
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing runs and nothing can start any more."""
+        return not self._waiting and not any(key for slots in self._slots.values() for key in slots)
+
+    def next(self, is_held: Callable[[Work], bool]) -> Work | None:
+        """The work to start now, None while there is none.
+
+        One that somebody else is making (`is_held`, asked about candidates only) comes after all that are free.
+        """
+        startable = [work for work in self._waiting.values() if self._may_start(work)]
+        free = (work for work in startable if not is_held(work))
+        return next(free, startable[0] if startable else None)
+
+    def start(self, key: str) -> int:
+        """Note that `key` runs from now on; return its place among those of its lane, from 0 to the limit - 1."""
+        work = self._waiting[key]
+        if not self._may_start(work):
+            raise ValueError(f"{key} must not start now")
+        del self._waiting[key]
+        slots = self._slots[work.lane]
+        slot = slots.index(None)
+        slots[slot] = key
+        return slot
+
+    def finish(self, key: str) -> None:
+        """Note that `key` ended well."""
+        self._vacate(key)
+        self._unfinished.remove(key)
+
+    def fail(self, key: str) -> list[str]:
+        """Note that `key` failed; return the keys that are blocked now because of it."""
+        self._vacate(key)
+        lost = {key}
+        for work in self._works.values():  # needs first, so one pass finds all
+            if work.key in self._waiting and work.needs & lost:
+                lost.add(work.key)
+                del self._waiting[work.key]
+                self.blocked[work.key] = key
+        return [each for each in self._works if each in lost and each != key]
+
+    def _may_start(self, work: Work) -> bool:
+        return None in self._slots[work.lane] and not work.needs & self._unfinished
+
+    def _vacate(self, key: str) -> None:
+        slots = self._slots[self._works[key].lane]
+        slots[slots.index(key)] = None

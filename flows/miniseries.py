@@ -1,0 +1,38 @@
+"""Many tags in one flow run: one merged plan, each shared stage once, forks beside their trunk.
+
+A stage that fails leaves the tags that do not need it finished; the end of the run says which tags are, what failed,
+and what was not started because of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow, runtime
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
+
+from flows.execution import execute
+from flows.parameters import Tag
+from tasks.settings import settings_from_environment
+
+
+def _run_name() -> str:
+    first, *others = runtime.flow_run.parameters["tags"]
+    return f"{first} and {len(others)} more" if others else str(first)
+
+
+@flow(name="miniseries", flow_run_name=_run_name, persist_result=False, validate_parameters=False)
+def miniseries(tags: list[Tag]) -> State[dict[str, Any]]:
+    """Train, fine-tune, evaluate, convert and publish many models; every stage cached, shared ones made once.
+
+    Its data: {stages: {key: reference}, failed: {key: error}, blocked: {key: key of the failed stage}}.
+    """
+    execution = execute(tags, settings_from_environment())
+    data = {
+        "stages": execution.made,
+        "failed": {key: str(error) for key, error in execution.failed.items()},
+        "blocked": execution.blocked,
+    }
+    ending = Failed if execution.failed else Completed
+    return ending(message=execution.verdict, data=data)
