@@ -7,8 +7,9 @@ document sequence alone.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,8 @@ class BestFitPacker:
     kept: int = 0  # tokens in full rows
     cropped: int = 0  # tokens cut off documents
     dropped: int = 0  # tokens of the last row, which stayed partial
+    placed: array[int] = field(default_factory=lambda: array("I"))  # number of each document, in the order of the rows
+    placed_tokens: array[int] = field(default_factory=lambda: array("I"))  # how many tokens of each are there
 
     def rows(self, documents: Iterable[Tokens]) -> Iterator[Tokens]:
         """Yield full rows [capacity]; every document is non-empty and begins with BOS."""
@@ -39,6 +42,8 @@ class BestFitPacker:
                 piece = buffer.take_shortest()
             self.cropped += max(0, len(piece) - space)
             piece = piece[:space]
+            self.placed.append(buffer.taken)
+            self.placed_tokens.append(len(piece))
             row.append(piece)
             space -= len(piece)
             if space == 0:

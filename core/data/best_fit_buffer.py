@@ -21,6 +21,7 @@ class BestFitBuffer(Generic[ItemT]):
         self._capacity = capacity
         self._order: list[tuple[int, int]] = []  # (length, arrival), ascending
         self._waiting: dict[int, ItemT] = {}  # arrival -> item
+        self.taken = -1  # arrival number of the item that was taken last
 
     def fill(self) -> bool:
         """Top up to `capacity`; False once the buffer is empty and nothing more will come."""
@@ -43,4 +44,5 @@ class BestFitBuffer(Generic[ItemT]):
 
     def _take(self, length: int) -> ItemT:
         _, arrival = self._order.pop(bisect_left(self._order, (length, -1)))
+        self.taken = arrival
         return self._waiting.pop(arrival)

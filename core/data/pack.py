@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from core.data.best_fit import BestFitPacker, Tokens
 from core.data.corpus.artifact import Corpus, Shard, read_documents
 from core.data.direction import DirectionPolicy, packed_row_sets
 from core.data.ordered_map import ordered_map
+from core.data.packed_documents import PackedDocuments, ShardAccount
 from core.data.rows import RowsWriter
 from core.data.tokenizer import Tokenizer
 from core.stages.context import Metrics, StageContext, StageError
@@ -54,6 +56,7 @@ class DocumentReader:
     empty: int = 0  # skipped
     characters: int = 0
     tokens: int = 0  # with those that open a document: BOS, and the direction token where there is one
+    lengths: array[int] = field(default_factory=lambda: array("I"))  # tokens of every document, 0 of an empty one
 
     def sequences(self) -> Iterator[Tokens]:
         """Yield one array [n] a document; raise `StageError` for a document that is no string."""
@@ -63,6 +66,8 @@ class DocumentReader:
             self.empty += len(batch.texts) - len(sequences)
             self.characters += sum(map(len, batch.texts))
             self.tokens += sum(map(len, sequences))
+            found = iter(sequences)
+            self.lengths.extend(len(next(found)) if text else 0 for text in batch.texts)
             yield from sequences
             self.report.progress(self.documents + self.empty, total, "documents", batch.shard.file)
 
@@ -115,7 +120,9 @@ def write_rows(
         rows = packer.rows(reader.sequences())
         while block := list(islice(rows, ROWS_AT_ONCE)):
             writer.append(np.stack(block))
-        writer.statistics.update(_statistics(reader, packer))
+        documents = _packed_documents(reader, packer)
+        documents.save(context.output, name)
+        writer.statistics.update(_statistics(reader, packer, documents.accounts(reader.shards)))
     if writer.count == 0:
         raise StageError(
             f"shards [{identity.first_shard}, {identity.end_shard}) of {corpus.source} hold {reader.tokens:,} tokens, "
@@ -139,7 +146,12 @@ def short_turns() -> Iterator[None]:
         sys.setswitchinterval(before)
 
 
-def _statistics(reader: DocumentReader, packer: BestFitPacker) -> dict[str, object]:
+def _packed_documents(reader: DocumentReader, packer: BestFitPacker) -> PackedDocuments:
+    tokens, placed, kept = (np.array(one, np.int64) for one in (reader.lengths, packer.placed, packer.placed_tokens))
+    return PackedDocuments.placed(tokens, placed, kept, packer.capacity)
+
+
+def _statistics(reader: DocumentReader, packer: BestFitPacker, shards: Sequence[ShardAccount]) -> dict[str, object]:
     """Where every token went; `characters_per_token` counts the tokens of text, without those that open a document."""
     tokens = reader.tokens
     text_tokens = tokens - reader.documents * reader.policy.opening_tokens
@@ -154,4 +166,5 @@ def _statistics(reader: DocumentReader, packer: BestFitPacker) -> dict[str, obje
         "dropped_tokens": packer.dropped,
         "kept_share": packer.kept / tokens if tokens else 0.0,
         "cropped_share": packer.cropped / tokens if tokens else 0.0,
+        "shards": [asdict(shard) for shard in shards],
     }

@@ -13,6 +13,7 @@ import pytest
 
 from core.data import pack
 from core.data.corpus.artifact import read_documents
+from core.data.packed_documents import NOWHERE, PackedDocuments
 from core.data.rows import Rows
 from core.data.tokenizer import Tokenizer
 from core.stages.context import StageError
@@ -121,3 +122,23 @@ def test_a_document_that_is_no_text_is_named_by_file_and_row(
     pq.write_table(pa.table({"text": pa.array([1, 2])}), corpus / "shard_00000.parquet")
     with pytest.raises(StageError, match="column 'text' holds int64, not string"):
         make(pack, identity(), tokenizer=docs_tokenizer.folder, corpus=corpus)
+
+
+def test_the_index_finds_the_text_of_every_packed_document(make: Callable, docs: Any, docs_tokenizer: Any) -> None:
+    made = make(pack, identity(end_shard=2), tokenizer=docs_tokenizer.folder, corpus=docs.folder)
+    index = PackedDocuments.decode((made.folder / "rows.documents.npy").read_bytes())
+    texts = [
+        text
+        for number in (0, 1)
+        for batch in read_documents(docs.folder / f"shard_{number:05d}.parquet", 100)
+        for text in batch
+    ]
+    matrix, tokenizer = Rows.open(made.folder)[:], Tokenizer.load(docs_tokenizer.folder)
+    for text, (row, start, kept, tokens) in zip(texts[::7], index.records[::7].tolist(), strict=True):
+        assert tokens == 1 + len(tokenizer.encode(text))
+        if row != NOWHERE:
+            assert matrix[row, start : start + kept].tolist() == [tokenizer.bos, *tokenizer.encode(text)][:kept]
+    shards = made.metrics["shards"]
+    assert [shard["file"] for shard in shards] == ["shard_00000.parquet", "shard_00001.parquet"]
+    assert sum(shard["kept_tokens"] for shard in shards) == made.metrics["kept_tokens"]
+    assert sum(shard["dropped_tokens"] for shard in shards) == made.metrics["dropped_tokens"]
