@@ -16,6 +16,7 @@ from tasks.mixture import mixture
 from tasks.pack import pack
 from tasks.pretrain import pretrain
 from tasks.publish import publish
+from tasks.questions import questions
 from tasks.recalibrate import recalibrate
 from tasks.sft import sft
 from tasks.tokenizer import tokenizer
@@ -27,6 +28,7 @@ TASKS: dict[StageKind, Task[..., Any]] = {
     StageKind.PRETRAIN: pretrain,
     StageKind.RECALIBRATE: recalibrate,
     StageKind.MIXTURE: mixture,
+    StageKind.QUESTIONS: questions,
     StageKind.SFT: sft,
     StageKind.LONG_SFT: long_sft,
     StageKind.EVALUATE: evaluate,

@@ -23,6 +23,7 @@ from core.stages.identity import (
     MixtureIdentity,
     PackIdentity,
     PublishIdentity,
+    QuestionsIdentity,
     TokenizerIdentity,
     TrainingIdentity,
 )
@@ -140,6 +141,8 @@ def _recipe_field(recipe: Recipe, stage: Stage, field: str) -> tuple[str | None,
         path, note = _SPECIAL[identity, first]
         return (f"{path}.{rest}" if path and rest else path), note
     if identity in (MixtureIdentity, FinetuneIdentity):
+    if identity is QuestionsIdentity:
+        return f"evaluation.questions{field.removeprefix('tasks')}", ""
         part = _finetuning_part(recipe, stage)
         return (
             (f"{part}.sequence_length", "one more than its rows") if first == "row_tokens" else (f"{part}.{field}", "")

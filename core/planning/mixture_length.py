@@ -24,7 +24,7 @@ class Length:
 LENGTHS = {
     "smol-smoltalk": Length(460_000, 890),
     "identity": Length(1_000, 300),
-    "mmlu-auxiliary": Length(99_842, 150),
+    "mmlu": Length(99_842, 150),
     "gsm8k": Length(7_473, 200),
     "simple-spelling": Length(200_000, 33),
     "spelling-bee": Length(80_000, 129),

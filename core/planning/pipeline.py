@@ -15,6 +15,7 @@ from core.stages.identity import (
     FinetuneIdentity,
     MixtureIdentity,
     PublishIdentity,
+    QuestionsIdentity,
 )
 from core.stages.kind import StageKind
 
@@ -49,8 +50,14 @@ def finetune_stage(recipe: Recipe, kind: StageKind, finetuning: Finetuning) -> S
     return Stage(kind, recipe.base_tag, identity, inputs, observed)
 
 
+def questions_stage(recipe: Recipe) -> Stage:
+    """What fine-tuned models are examined in."""
+    identity = QuestionsIdentity(tasks=recipe.evaluation.questions)
+    return Stage(StageKind.QUESTIONS, "chat", identity, {"corpus": corpus_stage(recipe, *recipe.corpus.group(0))})
+
+
 def evaluate_stage(recipe: Recipe, model: Stage, suite: str, validation: Stage, name: str) -> Stage:
-    """The `base` or `chat` suite on one model."""
+    """The `base` or `chat` suite on one model; the latter asks questions."""
     evaluation = recipe.evaluation
     identity = EvaluateIdentity(
         suite=suite,
@@ -60,6 +67,8 @@ def evaluate_stage(recipe: Recipe, model: Stage, suite: str, validation: Stage, 
         seed=recipe.pretraining.seed,
     )
     inputs = {"model": model, "tokenizer": tokenizer_stage(recipe), "validation": validation}
+    if suite == "chat":
+        inputs["questions"] = questions_stage(recipe)
     return Stage(StageKind.EVALUATE, name, identity, inputs)
 
 

@@ -13,6 +13,7 @@ VERBS = {
     StageKind.PRETRAIN: "pretrain",
     StageKind.RECALIBRATE: "recalibrate without RoPE",
     StageKind.MIXTURE: "build mixture",
+    StageKind.QUESTIONS: "collect questions",
     StageKind.SFT: "fine-tune",
     StageKind.LONG_SFT: "fine-tune long",
     StageKind.EVALUATE: "evaluate",

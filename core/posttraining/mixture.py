@@ -17,7 +17,7 @@ from core.data.tokenizer import Tokenizer
 from core.posttraining.best_fit_pad import BestFitPadPacker
 from core.posttraining.held_out import HeldOut, write_held_out
 from core.posttraining.rendering import Rendered, render
-from core.posttraining.tasks.table import find_task
+from core.posttraining.tasks.table import find_tasks
 from core.posttraining.tasks.task import Examples, Split, Task
 from core.posttraining.words import Words, collect_words
 from core.recipes.recipe import MixtureTask
@@ -62,14 +62,10 @@ class OpenTask:
 
 def open_tasks(lines: Sequence[MixtureTask], split: Split, words: Words) -> list[OpenTask]:
     """Find and open the tasks of one split; raise `StageError` for an unknown or repeated name, or no examples."""
-    opened: list[OpenTask] = []
-    for line in lines:
-        if line.name in (other.task.name for other in opened):
-            raise StageError(f"task {line.name} stands twice in the {split} mixture; list it once and raise its epochs")
-        task = find_task(line.name)
-        examples = task.open(split, line.rows, words)
-        opened.append(OpenTask(task, examples, TaskCounts(task.origin(split), line.epochs)))
-    return opened
+    return [
+        OpenTask(task, task.open(split, line.rows, words), TaskCounts(task.origin(split), line.epochs))
+        for line, task in zip(lines, find_tasks(lines), strict=True)
+    ]
 
 
 def in_mixed_order(tasks: Sequence[OpenTask], seed: int) -> list[tuple[OpenTask, int]]:

@@ -59,7 +59,7 @@ TOKENIZER = Tokenizer(
 CHAT_TASKS = (
     MixtureTask(name="smol-smoltalk", rows=None),
     MixtureTask(name="identity", rows=None, epochs=2),
-    MixtureTask(name="mmlu-auxiliary", rows=None, epochs=3),
+    MixtureTask(name="mmlu", rows=None, epochs=3),
     MixtureTask(name="gsm8k", rows=None, epochs=4),
     MixtureTask(name="simple-spelling", rows=200_000),
     MixtureTask(name="spelling-bee", rows=80_000),
@@ -67,8 +67,15 @@ CHAT_TASKS = (
 LONG_TASKS = (*CHAT_TASKS, MixtureTask(name="tulu-long", rows=100_000))
 VALIDATION_TASKS = (
     MixtureTask(name="smol-smoltalk", rows=24_000),
-    MixtureTask(name="mmlu-auxiliary", rows=5_200),
+    MixtureTask(name="mmlu", rows=5_200),
     MixtureTask(name="gsm8k", rows=420),
+)
+QUESTIONS = (  # humaneval, which runs what a model wrote, is left to who asks for it
+    MixtureTask(name="mmlu", rows=None),
+    MixtureTask(name="arc-easy", rows=None),
+    MixtureTask(name="arc-challenge", rows=None),
+    MixtureTask(name="gsm8k", rows=None),
+    MixtureTask(name="spelling-bee", rows=256),
 )
 
 
@@ -157,7 +164,7 @@ def family_recipe(member: Member) -> Recipe:
         ),
         finetuning=finetuning,
         long_finetuning=long_finetuning if member.long else None,
-        evaluation=Evaluation(validation_tokens=20_971_520, samples=8, sample_tokens=128),
+        evaluation=Evaluation(validation_tokens=20_971_520, samples=8, sample_tokens=128, questions=QUESTIONS),
         publication=Publication(destination="hub", namespace="miniseries", visibility="private"),
     )
 

@@ -75,7 +75,7 @@ class Pretraining:
 
 @dataclass(frozen=True, kw_only=True)
 class MixtureTask:
-    """One task of a fine-tuning mixture: `rows` of it (None: all), each seen `epochs` times."""
+    """One task of a mixture or an examination: `rows` of it (None: all), each seen `epochs` times."""
 
     name: str  # a name in core.posttraining.tasks
     rows: int | None
@@ -97,11 +97,12 @@ class Finetuning:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Sizes of the evaluation suites."""
+    """Sizes of the evaluation suites, and what a fine-tuned model is examined in."""
 
     validation_tokens: int
     samples: int
     sample_tokens: int
+    questions: tuple[MixtureTask, ...]  # of each task's validation split
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -71,13 +71,22 @@ def tiny_architecture(depth: int, width: int | None = None) -> Architecture:
 
 ARCHITECTURE = tiny_architecture(DEPTH)
 
+TRAINING_TASKS = (  # made by programs: no network
+    MixtureTask(name="simple-spelling", rows=1000),
+    MixtureTask(name="spelling-bee", rows=400),
+    MixtureTask(name="arithmetic", rows=400),
+    MixtureTask(name="word-choice", rows=400),
+)
+VALIDATION_TASKS = tuple(MixtureTask(name=task.name, rows=32) for task in TRAINING_TASKS)
+QUESTIONS = VALIDATION_TASKS
+
 
 def finetuning(optimization: Optimization, sequence_length: int, batch_tokens: int) -> Finetuning:
     """Fine-tuning at .8 of the base rates, without weight decay, flat for half the run, then linear to 0."""
     matrices, embedding, unembedding = optimization.matrices, optimization.embedding, optimization.unembedding
     return Finetuning(
-        training=(MixtureTask(name="simple-spelling", rows=1000), MixtureTask(name="spelling-bee", rows=400)),
-        validation=(MixtureTask(name="simple-spelling", rows=64), MixtureTask(name="spelling-bee", rows=32)),
+        training=TRAINING_TASKS,
+        validation=VALIDATION_TASKS,
         sequence_length=sequence_length,
         batch_tokens=batch_tokens,
         optimization=replace(
@@ -131,7 +140,7 @@ def tiny_recipe(member: Member) -> Recipe:
         ),
         finetuning=finetuning(member.optimization, length, member.batch_tokens),
         long_finetuning=finetuning(member.optimization, 2 * length, member.batch_tokens) if member.long else None,
-        evaluation=Evaluation(validation_tokens=32_768, samples=4, sample_tokens=64),
+        evaluation=Evaluation(validation_tokens=32_768, samples=4, sample_tokens=64, questions=QUESTIONS),
         publication=Publication(destination="folder", namespace="miniseries", visibility="private"),
     )
 

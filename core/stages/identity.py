@@ -77,6 +77,13 @@ class MixtureIdentity:
 class FinetuneIdentity:
     """One pass over a mixture; inputs `base` (weights and optimizer), `mixture`."""
 
+@dataclass(frozen=True, kw_only=True)
+class QuestionsIdentity:
+    """Examination questions of some tasks as text; input `corpus` (words of the spelling tasks)."""
+
+    tasks: tuple[MixtureTask, ...]
+
+
     optimization: Optimization
     sequence_length: int
     batch_tokens: int
@@ -123,6 +130,7 @@ Identity = (
     | EvaluateIdentity
     | ExportIdentity
     | PublishIdentity
+    | QuestionsIdentity
 )
 
 IDENTITY_TYPES: dict[StageKind, type[Identity]] = {
@@ -136,6 +144,7 @@ IDENTITY_TYPES: dict[StageKind, type[Identity]] = {
     StageKind.LONG_SFT: FinetuneIdentity,
     StageKind.EVALUATE: EvaluateIdentity,
     StageKind.EXPORT_NATIVE: ExportIdentity,
+    StageKind.QUESTIONS: QuestionsIdentity,
     StageKind.EXPORT_HF: ExportIdentity,
     StageKind.PUBLISH: PublishIdentity,
 }

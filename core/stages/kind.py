@@ -19,6 +19,7 @@ class StageKind(StrEnum):
     PRETRAIN = "pretrain"
     RECALIBRATE = "recalibrate"
     MIXTURE = "mixture"
+    QUESTIONS = "questions"
     SFT = "sft"
     LONG_SFT = "long_sft"
     EVALUATE = "evaluate"
@@ -51,6 +52,7 @@ DEFINITIONS: dict[StageKind, Definition] = {
     StageKind.PRETRAIN: Definition(2, Resource.GPU, "core.training.pretrain:produce"),
     StageKind.RECALIBRATE: Definition(2, Resource.GPU, "core.training.recalibrate:produce"),
     StageKind.MIXTURE: Definition(1, Resource.CPU, "core.posttraining.mixture:produce"),
+    StageKind.QUESTIONS: Definition(1, Resource.CPU, "core.posttraining.questions:produce"),
     StageKind.SFT: Definition(2, Resource.GPU, "core.training.finetune:produce"),
     StageKind.LONG_SFT: Definition(2, Resource.GPU, "core.training.finetune:produce"),
     StageKind.EVALUATE: Definition(1, Resource.GPU, "core.evaluation.evaluate:produce"),

@@ -31,6 +31,7 @@ from core.stages.identity import (
     MixtureIdentity,
     PackIdentity,
     PublishIdentity,
+    QuestionsIdentity,
     TokenizerIdentity,
     TrainingIdentity,
 )
@@ -91,6 +92,9 @@ TASKS = tuple(
     MixtureTask(name=name, rows=rows, epochs=epochs)
     for name, rows, epochs in (("simple-spelling", 12, 2), ("spelling-bee", 8, 1), ("identity", 8, 1))
 )
+QUESTIONS = tuple(
+    MixtureTask(name=name, rows=5) for name in ("simple-spelling", "spelling-bee", "arithmetic", "word-choice")
+)
 DELIVERED = {
     "native-base": "native_base",
     "native-sft": "native_chat",
@@ -148,6 +152,7 @@ CASES: Mapping[StageKind, Mapping[str, Case]] = {
             {"tokenizer": "tokenizer", "corpus": "corpus"},
         )
     },
+    StageKind.QUESTIONS: {"generated": Case(QuestionsIdentity(tasks=QUESTIONS), {"corpus": "corpus"})},
     StageKind.SFT: {"short": Case(TUNING, {"base": "base_model", "mixture": "mixture", "tokenizer": "tokenizer"})},
     StageKind.LONG_SFT: {
         "long": Case(

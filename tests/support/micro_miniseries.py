@@ -58,7 +58,12 @@ def shrunk(recipe: Recipe, trunk: str, steps: int) -> Recipe:
         pretraining=replace(recipe.pretraining, steps=steps, batch_tokens=512),
         finetuning=fewer(recipe.finetuning) if recipe.finetuning else None,
         long_finetuning=fewer(recipe.long_finetuning) if recipe.long_finetuning else None,
-        evaluation=Evaluation(validation_tokens=2048, samples=2, sample_tokens=16),
+        evaluation=Evaluation(
+            validation_tokens=2048,
+            samples=2,
+            sample_tokens=16,
+            questions=(MixtureTask(name="spelling-bee", rows=4), MixtureTask(name="word-choice", rows=8)),
+        ),
     )
 
 

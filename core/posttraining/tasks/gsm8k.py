@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from core.posttraining.conversation import Conversation, Part, assistant, user
 from core.posttraining.tasks.hub import HubSplit, HubTask, Row
+from core.posttraining.tasks.judge import AnswerJudge, same_final_number
 
 CALCULATION = re.compile(r"<<([^<>]*)=([^<>=]*)>>")
 
@@ -40,6 +41,7 @@ def _parts(answer: str) -> Iterator[Part]:
 TASK = HubTask(
     name="gsm8k",
     unique_answer=False,
+    judge=AnswerJudge(same_final_number),
     training=TRAINING,
     validation=replace(TRAINING, split="test"),
     parse=parse,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from core.posttraining.conversation import Conversation, ConversationError
+from core.posttraining.tasks.judge import Judge
 from core.posttraining.tasks.task import Examples, Split
 from core.posttraining.words import Words
 from core.stages.context import StageError, StageUnavailable
@@ -63,7 +64,8 @@ class HubTask:
 
     name: str
     unique_answer: bool
-    training: HubSplit
+    judge: Judge | None
+    training: HubSplit | None
     validation: HubSplit
     parse: Callable[[Row], Conversation]
 
@@ -78,7 +80,10 @@ class HubTask:
         return take(table, shuffled(range(len(table))), rows, self.parse, str(source))
 
     def _source(self, split: Split) -> HubSplit:
-        return self.training if split == "training" else self.validation
+        source = self.training if split == "training" else self.validation
+        if source is None:
+            raise StageError(f"task {self.name} has no {split} split; it only examines")
+        return source
 
 
 def shuffled(indices: Sequence[int]) -> list[int]:

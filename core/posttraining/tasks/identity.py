@@ -113,4 +113,4 @@ def make(generator: random.Random, words: Sequence[str]) -> Conversation:
     return Conversation(tuple(messages))
 
 
-TASK = GeneratedTask(name="identity", unique_answer=False, all_rows=DIALOGUES, make=make)
+TASK = GeneratedTask(name="identity", unique_answer=False, judge=None, all_rows=DIALOGUES, make=make)

@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 
 from core.posttraining.conversation import Conversation, assistant, user
+from core.posttraining.tasks.judge import AnswerJudge, same_text
 from core.posttraining.tasks.task import GeneratedTask
 
 
@@ -20,4 +21,4 @@ def make(generator: random.Random, words: Sequence[str]) -> Conversation:
     return Conversation((user(f"Spell the word: {word}"), assistant(f"{word}:{spell(word)}")))
 
 
-TASK = GeneratedTask(name="simple-spelling", unique_answer=True, all_rows=None, make=make)
+TASK = GeneratedTask(name="simple-spelling", unique_answer=True, judge=AnswerJudge(same_text), all_rows=None, make=make)

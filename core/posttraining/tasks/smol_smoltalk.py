@@ -17,6 +17,7 @@ TRAINING = HubSplit(
 TASK = HubTask(
     name="smol-smoltalk",
     unique_answer=False,
+    judge=None,
     training=TRAINING,
     validation=replace(TRAINING, split="test"),
     parse=parse_conversation,

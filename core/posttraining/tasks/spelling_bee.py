@@ -11,6 +11,7 @@ import string
 from collections.abc import Sequence
 
 from core.posttraining.conversation import Conversation, Message, Part, assistant, user
+from core.posttraining.tasks.judge import AnswerJudge, same_final_number
 from core.posttraining.tasks.simple_spelling import spell
 from core.posttraining.tasks.task import GeneratedTask
 
@@ -107,4 +108,10 @@ def _answer(word: str, letter: str) -> Message:
     )
 
 
-TASK = GeneratedTask(name="spelling-bee", unique_answer=True, all_rows=None, make=make)
+TASK = GeneratedTask(
+    name="spelling-bee",
+    unique_answer=True,
+    judge=AnswerJudge(same_final_number),
+    all_rows=None,
+    make=make,
+)

@@ -12,12 +12,21 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from core.posttraining.conversation import Conversation
+from core.posttraining.tasks.judge import Judge
 from core.posttraining.words import Words
 from core.stages.context import StageError
 
 Split = Literal["training", "validation"]
 
 VALIDATION_OFFSET = 10_000_000
+
+
+@dataclass(frozen=True)
+class Exercise(Conversation):
+    """A conversation that ends in a reference answer, with what judging another answer takes beside it."""
+
+    letters: tuple[str, ...] = ()  # multiple choice: those between which this question chooses
+    checks: str = ""  # programming: a program that raises unless the answer before it is right
 
 
 class Examples(Protocol):
@@ -39,6 +48,10 @@ class Task(Protocol):
     def unique_answer(self) -> bool:
         """Whether the question decides the answer to the letter, so that an exact match means correct."""
 
+    @property
+    def judge(self) -> Judge | None:
+        """How answers to its questions are judged; None: they are not."""
+
     def origin(self, split: Split) -> str:
         """Where the examples come from, for the record."""
 
@@ -52,6 +65,7 @@ class GeneratedTask:
 
     name: str
     unique_answer: bool
+    judge: Judge | None
     all_rows: int | None  # how many "all" are; None: endless
     make: Callable[[random.Random, Sequence[str]], Conversation]
 

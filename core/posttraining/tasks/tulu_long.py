@@ -28,6 +28,7 @@ class TuluLong:
 
     name = "tulu-long"
     unique_answer = False
+    judge = None
     source = HubSplit(
         repository="allenai/tulu-v2-sft-long-mixture",
         config=None,

@@ -22,15 +22,15 @@ SPLITS: tuple[Split, ...] = ("training", "validation")
 GENERATED = [simple_spelling.TASK, spelling_bee.TASK, identity.TASK]
 
 
-def test_every_recipe_names_tasks_that_exist() -> None:
+def test_recipes_name_every_task_but_the_one_that_runs_what_a_model_wrote() -> None:
     named = {
         line.name
         for recipe in recipes().values()
         for tuning in (recipe.finetuning, recipe.long_finetuning)
         if tuning is not None
-        for line in (*tuning.training, *tuning.validation)
+        for line in (*tuning.training, *tuning.validation, *recipe.evaluation.questions)
     }
-    assert named == set(TASKS)
+    assert named == set(TASKS) - {"humaneval"}
 
 
 def test_an_unknown_task_is_refused_with_the_nearest_name() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from core.posttraining.conversation import Conversation, Part, assistant, parse_conversation, user
-from core.posttraining.tasks import gsm8k, mmlu_auxiliary, smol_smoltalk, tulu_long
+from core.posttraining.tasks import gsm8k, mmlu, smol_smoltalk, tulu_long
 from core.posttraining.tasks.hub import HubSplit, HubTask, shuffled
 from core.posttraining.tasks.tulu_long import TuluLong, is_usable
 from core.posttraining.words import Words
@@ -74,7 +74,7 @@ def test_a_solution_without_calculations_is_plain_text() -> None:
 
 def test_multiple_choice_puts_the_letter_after_its_choice_and_answers_with_one_letter() -> None:
     row = {"question": "Largest?", "choices": ["one", "two", "four", "three"], "answer": 2, "subject": "x"}
-    question, answer = mmlu_auxiliary.TASK.parse(row).messages
+    question, answer = mmlu.TASK.parse(row).messages
     lines = question.text.splitlines()
     assert lines[0].endswith("Largest?")
     assert lines[1:5] == ["- one=A", "- two=B", "- four=C", "- three=D"]

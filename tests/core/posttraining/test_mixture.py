@@ -180,7 +180,7 @@ def test_a_mixture_that_teaches_nothing_is_refused(make: Make) -> None:
 
 def test_a_task_listed_twice_is_refused(make: Make) -> None:
     twice = (MixtureTask(name="identity", rows=1), MixtureTask(name="identity", rows=2))
-    with pytest.raises(StageError, match="identity stands twice in the validation mixture"):
+    with pytest.raises(StageError, match="identity stands twice in one list"):
         make(changed(validation=twice))
 
 
