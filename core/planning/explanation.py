@@ -140,9 +140,9 @@ def _recipe_field(recipe: Recipe, stage: Stage, field: str) -> tuple[str | None,
     if (identity, first) in _SPECIAL:
         path, note = _SPECIAL[identity, first]
         return (f"{path}.{rest}" if path and rest else path), note
-    if identity in (MixtureIdentity, FinetuneIdentity):
     if identity is QuestionsIdentity:
         return f"evaluation.questions{field.removeprefix('tasks')}", ""
+    if identity in (MixtureIdentity, FinetuneIdentity):
         part = _finetuning_part(recipe, stage)
         return (
             (f"{part}.sequence_length", "one more than its rows") if first == "row_tokens" else (f"{part}.{field}", "")

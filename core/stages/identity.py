@@ -74,15 +74,15 @@ class MixtureIdentity:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneIdentity:
-    """One pass over a mixture; inputs `base` (weights and optimizer), `mixture`."""
-
-@dataclass(frozen=True, kw_only=True)
 class QuestionsIdentity:
     """Examination questions of some tasks as text; input `corpus` (words of the spelling tasks)."""
 
     tasks: tuple[MixtureTask, ...]
 
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneIdentity:
+    """One pass over a mixture; inputs `base` (weights and optimizer), `mixture`."""
 
     optimization: Optimization
     sequence_length: int
@@ -126,11 +126,11 @@ Identity = (
     | PackIdentity
     | TrainingIdentity
     | MixtureIdentity
+    | QuestionsIdentity
     | FinetuneIdentity
     | EvaluateIdentity
     | ExportIdentity
     | PublishIdentity
-    | QuestionsIdentity
 )
 
 IDENTITY_TYPES: dict[StageKind, type[Identity]] = {
@@ -140,11 +140,11 @@ IDENTITY_TYPES: dict[StageKind, type[Identity]] = {
     StageKind.PRETRAIN: TrainingIdentity,
     StageKind.RECALIBRATE: TrainingIdentity,
     StageKind.MIXTURE: MixtureIdentity,
+    StageKind.QUESTIONS: QuestionsIdentity,
     StageKind.SFT: FinetuneIdentity,
     StageKind.LONG_SFT: FinetuneIdentity,
     StageKind.EVALUATE: EvaluateIdentity,
     StageKind.EXPORT_NATIVE: ExportIdentity,
-    StageKind.QUESTIONS: QuestionsIdentity,
     StageKind.EXPORT_HF: ExportIdentity,
     StageKind.PUBLISH: PublishIdentity,
 }
