@@ -11,7 +11,7 @@ from core.data.rows import Rows
 from core.evaluation.measurement import Measurement
 from core.evaluation.samples import Sample
 from core.evaluation.subject import Findings, Subject
-from core.inference.generate import Sampling
+from core.inference.sampling import Sampling
 from core.stages.identity import EvaluateIdentity
 from core.stages.report import Reporter
 

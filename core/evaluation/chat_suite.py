@@ -15,7 +15,7 @@ from core.evaluation.exact_answers import exact_answers
 from core.evaluation.measurement import Measurement, wilson_interval
 from core.evaluation.samples import Sample
 from core.evaluation.subject import Findings, Subject
-from core.inference.generate import Sampling
+from core.inference.sampling import Sampling
 from core.posttraining.held_out import HeldOut, read_held_out
 from core.posttraining.rendering import PromptTooLongError, render, render_prompt
 from core.stages.identity import EvaluateIdentity

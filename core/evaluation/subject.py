@@ -13,7 +13,8 @@ from core.data.tokenizer import Tokenizer
 from core.evaluation.bits_per_byte import tally_rows
 from core.evaluation.measurement import Measurement
 from core.evaluation.samples import Sample
-from core.inference.generate import Sampling, generate
+from core.inference.generate import generate
+from core.inference.sampling import Sampling
 from core.model.checkpoint import ModelState, load_model, load_state
 from core.model.transformer import Transformer
 from core.stages.context import StageError
@@ -64,7 +65,10 @@ class Subject:
     def written(self, prompt: Sequence[int], sampling: Sampling, stop_tokens: Collection[int]) -> Sequence[int]:
         """The same as ids, in the order in which they were written."""
         context = self.state.sequence_length
-        within = replace(sampling, max_tokens=max(0, min(sampling.max_tokens, context - len(prompt))))
+        room = context - len(prompt)
+        if room < 1:
+            return []
+        within = replace(sampling, max_tokens=min(sampling.max_tokens, room))
         return generate(self.model, [prompt], within, stop_tokens=stop_tokens, context_tokens=context)[0]
 
 

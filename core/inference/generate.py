@@ -1,37 +1,18 @@
-"""Sampling from a model, one token at a time, with a key-value cache: each new token costs one column of attention.
-
-The result is a function of model, prompts and `Sampling`: random numbers come from one generator seeded by it, on
-the model's device, and torch's global state is left alone. What would not fit the context is refused before the
-first token, never cut.
-"""
+"""Answers to a list of prompts, each whole: what evaluation and scripts need of the engine."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
-import torch
-from torch import Tensor
-
-from core.model.key_value_cache import KeyValueCache
+from core.inference.engine import End, Engine, Request, Token
+from core.inference.sampling import Sampling
+from core.inference.tools import Tools
 from core.model.transformer import Transformer
 
-
-class ContextError(ValueError):
-    """Prompt and answer together exceed the context that the model was trained for."""
+SLOTS = 32
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sampling:
-    """How the next token is chosen. Temperature 0 takes the likeliest; `top_k` limits the choice to the k likeliest."""
-
-    max_tokens: int
-    temperature: float = 1.0
-    top_k: int | None = None
-    seed: int = 0
-
-
-@torch.inference_mode()
 def generate(
     model: Transformer,
     prompts: Sequence[Sequence[int]],
@@ -39,49 +20,42 @@ def generate(
     *,
     stop_tokens: Collection[int],
     context_tokens: int,
+    tools: Tools | None = None,
 ) -> list[list[int]]:
-    """Continue prompts of one length; for N samples of one prompt, pass it N times.
+    """Continue prompts of any lengths, `SLOTS` at a time; for N samples of one prompt, pass it N times.
 
-    Returns the new ids of each, at most `max_tokens`, up to but without its first stop token. Raises `ContextError`
-    when prompt and `max_tokens` exceed `context_tokens`, ValueError for prompts of several lengths or none.
+    Returns the new ids of each, at most `max_tokens`, up to but without its first stop token, the output of tools
+    included. Prompt i draws from seed + i. Raises what `Engine.add` raises, before the first token of any answer.
     """
-    lengths = {len(prompt) for prompt in prompts}
-    if len(lengths) != 1 or 0 in lengths:
-        raise ValueError(f"prompts must be non-empty and of one length, not {sorted(lengths)}: group them by length")
-    capacity = lengths.pop() + sampling.max_tokens
-    if capacity > context_tokens:
-        raise ContextError(
-            f"a prompt of {len(prompts[0]):,} tokens and {sampling.max_tokens:,} new ones exceed the context of "
-            f"{context_tokens:,}; shorten the prompt or ask for less"
+    requests = [
+        Request(
+            prompt=tuple(prompt),
+            sampling=replace(sampling, seed=sampling.seed + index),
+            stop_tokens=frozenset(stop_tokens),
+            tools=tools,
         )
-    table = model.transformer.wte.weight
-    cache = KeyValueCache(
-        model.architecture, batch=len(prompts), capacity=capacity, device=table.device, dtype=table.dtype
-    )
-    generator = torch.Generator(table.device).manual_seed(sampling.seed)
-    tokens = torch.tensor(prompts, dtype=torch.int64, device=table.device)  # [B, T], then [B, 1]
-    answers: list[list[int]] = [[] for _ in prompts]
-    open_rows = set(range(len(prompts)))
-    for _ in range(sampling.max_tokens):
-        logits = model.logits(model.hidden(tokens, cache)[:, -1])  # [B, V]
-        chosen = choose(logits, sampling, generator)  # [B]
-        for row, token in enumerate(chosen.tolist()):
-            if token in stop_tokens:
-                open_rows.discard(row)
-            elif row in open_rows:
-                answers[row].append(token)
-        if not open_rows:
-            break
-        tokens = chosen.unsqueeze(1)
+        for index, prompt in enumerate(prompts)
+    ]
+    return answer(model, requests, context_tokens=context_tokens)
+
+
+def answer(model: Transformer, requests: Sequence[Request], *, context_tokens: int) -> list[list[int]]:
+    """The new ids of each request; the longest begin first, so that the batch stays full to the end."""
+    needed = max((len(request.prompt) + request.sampling.max_tokens for request in requests), default=1)
+    engine = Engine(model, context_tokens=min(needed, context_tokens), slots=min(SLOTS, max(1, len(requests))))
+    for request in requests:
+        engine.check(request)
+    answers: list[list[int]] = [[] for _ in requests]
+    to_do = sorted(range(len(requests)), key=lambda index: len(requests[index].prompt))
+    under_way: dict[int, int] = {}  # number in the engine -> index of the request
+    while to_do or not engine.is_idle:
+        while to_do and engine.free_slots:
+            index = to_do.pop()
+            under_way[engine.add(requests[index])] = index
+        for event in engine.step():
+            match event:
+                case Token(number, token):
+                    answers[under_way[number]].append(token)
+                case End(number):
+                    del under_way[number]
     return answers
-
-
-def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> Tensor:
-    """One id of each row of logits [B, V]: int64 [B]."""
-    if sampling.temperature == 0:
-        return logits.argmax(dim=-1)
-    logits = logits / sampling.temperature
-    if sampling.top_k is not None:
-        smallest = logits.topk(min(sampling.top_k, logits.size(-1)), dim=-1).values[:, -1:]
-        logits = logits.masked_fill(logits < smallest, float("-inf"))
-    return torch.multinomial(logits.softmax(dim=-1), num_samples=1, generator=generator).squeeze(1)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Rotation:
-    """Factors of T positions, float32 [T, 1, D]: broadcast over batch and heads."""
+    """Factors of positions, float32: [T, 1, D], the same in every row of a batch, or [B, T, 1, D]."""
 
     cosine: Tensor  # of the angle of pair j, at j and at j + D/2
     sine: Tensor  # likewise, negated at j + D/2

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from core.model.architecture import Architecture
 from core.model.initialization import initialize
-from core.model.key_value_cache import KeyValueCache
+from core.model.key_value_cache import CacheWindow
 from core.model.rotary import Rotation, rotate, rotation
 
 
@@ -66,25 +66,28 @@ class Attention(nn.Module):
         self.c_v = Linear(architecture.width, key_value_width)
         self.c_proj = Linear(architecture.width, architecture.width)
 
-    def forward(self, x: Tensor, positions: Rotation | None, cache: KeyValueCache | None) -> Tensor:
+    def forward(self, x: Tensor, positions: Rotation | None, window: CacheWindow | None) -> Tensor:
         batch, length, width = x.shape
         query, key, value = (
             project(x).view(batch, length, -1, self.head_width) for project in (self.c_q, self.c_k, self.c_v)
         )  # [B, T, H or Hkv, D]
         if positions is not None:
             query, key = rotate(query, positions), rotate(key, positions)
-        query = normalize(query, self.epsilon).to(value.dtype).transpose(1, 2)  # [B, H, T, D]
-        key = normalize(key, self.epsilon).to(value.dtype).transpose(1, 2)
-        value = value.transpose(1, 2)
-        behind = 0
-        if cache is not None:
-            behind = cache.length
-            key, value = cache.extend(self.layer, key, value)
+        query = normalize(query, self.epsilon).to(value.dtype)
+        key = normalize(key, self.epsilon).to(value.dtype)
         mask = None
-        if behind and length > 1:
-            mask = torch.ones(length, behind + length, dtype=torch.bool, device=x.device).tril(behind)
+        causal = length > 1
+        if window is not None:
+            key, value = window.extend(self.layer, key, value)
+            mask = window.mask
+            causal = causal and mask is None
         y = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask, is_causal=behind == 0 and length > 1, enable_gqa=self.grouped
+            query.transpose(1, 2),  # [B, H, T, D]
+            key.transpose(1, 2),
+            value.transpose(1, 2),
+            attn_mask=mask,
+            is_causal=causal,
+            enable_gqa=self.grouped,
         )
         projected: Tensor = self.c_proj(y.transpose(1, 2).reshape(batch, length, width))
         return projected
@@ -127,8 +130,8 @@ class Block(nn.Module):
         mlp = {"swiglu": SwiGLU, "relu2": ReLU2}[architecture.mlp]
         self.mlp = mlp(architecture.width, architecture.mlp_width)
 
-    def forward(self, x: Tensor, positions: Rotation | None, cache: KeyValueCache | None) -> Tensor:
-        x = x + self.attn(normalize(x, self.epsilon), positions, cache)
+    def forward(self, x: Tensor, positions: Rotation | None, window: CacheWindow | None) -> Tensor:
+        x = x + self.attn(normalize(x, self.epsilon), positions, window)
         mixed: Tensor = x + self.mlp(normalize(x, self.epsilon))
         return mixed
 
@@ -146,13 +149,13 @@ class Trunk(nn.Module):
         self.wte = Embedding(architecture.vocabulary_size, architecture.width)
         self.h = nn.ModuleList(Block(architecture, layer) for layer in range(architecture.depth))
 
-    def forward(self, tokens: Tensor, positions: Rotation | None, cache: KeyValueCache | None) -> Tensor:
+    def forward(self, tokens: Tensor, positions: Rotation | None, window: CacheWindow | None) -> Tensor:
         """Final normed residual stream [B, T, n] of tokens int64 [B, T]."""
         x: Tensor = self.wte(tokens)
         if self.normalize_embedding:
             x = normalize(x, self.epsilon)
         for block in self.h:
-            x = block(x, positions, cache)
+            x = block(x, positions, window)
         return normalize(x, self.epsilon)
 
 
@@ -175,23 +178,25 @@ class Transformer(nn.Module):
         """Where the weights are."""
         return self.lm_head.weight.device
 
-    def hidden(self, tokens: Tensor, cache: KeyValueCache | None = None) -> Tensor:
-        """Final normed residual stream [B, T, n] of tokens int64 [B, T] that follow those in `cache`."""
-        behind, count = 0 if cache is None else cache.length, tokens.size(1)
-        positions = None
-        if self.use_rope:
-            architecture = self.architecture
-            positions = rotation(behind, count, architecture.head_width, architecture.rope_base, tokens.device)
-        x: Tensor = self.transformer(tokens, positions, cache)
-        if cache is not None:
-            cache.advance(count)
+    def hidden(self, tokens: Tensor, window: CacheWindow | None = None) -> Tensor:
+        """Final normed residual stream [B, T, n] of tokens int64 [B, T] that follow those in the rows of `window`."""
+        x: Tensor = self.transformer(tokens, self._positions(tokens, window), window)
+        if window is not None:
+            window.advance()
         return x
+
+    def _positions(self, tokens: Tensor, window: CacheWindow | None) -> Rotation | None:
+        if not self.use_rope:
+            return None
+        if window is not None:
+            return window.rotation()
+        return rotation(0, tokens.size(1), self.architecture.head_width, self.architecture.rope_base, tokens.device)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Softcapped float32 logits [..., V] of hidden [..., n]: |logit| < c."""
         cap = self.architecture.logit_softcap
         return cap * torch.tanh(self.lm_head(hidden).float() / cap)
 
-    def forward(self, tokens: Tensor, cache: KeyValueCache | None = None) -> Tensor:
-        """Logits float32 [B, T, V] of the token after each of tokens int64 [B, T]; `tokens` follow those in `cache`."""
-        return self.logits(self.hidden(tokens, cache))
+    def forward(self, tokens: Tensor, window: CacheWindow | None = None) -> Tensor:
+        """Logits float32 [B, T, V] of the token after each of tokens int64 [B, T], which follow those in `window`."""
+        return self.logits(self.hidden(tokens, window))

@@ -14,7 +14,8 @@ from core.data.rows import Rows, RowsWriter
 from core.data.tokenizer import Tokenizer
 from core.evaluation.base_suite import PROMPTS
 from core.evaluation.bits_per_byte import bits_per_byte
-from core.inference.generate import Sampling, generate
+from core.inference.generate import generate
+from core.inference.sampling import Sampling
 from core.model.checkpoint import load_model, load_state, save
 from core.model.transformer import Transformer
 from core.recipes.vocabulary import DIRECTION_TOKENS, SPECIAL_TOKENS, SPLIT_PATTERN

@@ -12,7 +12,8 @@ import pytest
 from core.data.rows import Rows
 from core.data.tokenizer import Tokenizer
 from core.evaluation.bits_per_byte import bits_per_byte
-from core.inference.generate import Sampling, generate
+from core.inference.generate import generate
+from core.inference.sampling import Sampling
 from core.posttraining.conversation import Conversation, assistant, user
 from core.posttraining.held_out import HeldOut
 from core.posttraining.rendering import render_prompt

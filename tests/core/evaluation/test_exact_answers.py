@@ -6,7 +6,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.evaluation.exact_answers import exact_answers
-from core.inference.generate import Sampling, generate
+from core.inference.generate import generate
+from core.inference.sampling import Sampling
 from core.model.transformer import Transformer
 from core.posttraining.rendering import Rendered
 

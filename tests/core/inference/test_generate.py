@@ -1,15 +1,15 @@
-"""Generation with a cache against generation without one, and what must hold of sampling."""
+"""Generation with a cache and in a batch against reading everything again for every token."""
 
 from __future__ import annotations
-
-from collections import Counter
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.inference.generate import ContextError, Sampling, choose, generate
+from core.inference.engine import ContextError
+from core.inference.generate import SLOTS, generate
+from core.inference.sampling import Sampling
 from core.model.transformer import Transformer
 
 CONTEXT = 24
@@ -68,30 +68,13 @@ def test_what_exceeds_the_context_is_refused_before_the_first_token(model: Trans
         generate(model, [PROMPT], Sampling(max_tokens=20), stop_tokens=(), context_tokens=CONTEXT)
 
 
-@pytest.mark.parametrize("prompts", [[], [[]], [[1], [1, 2]]])
-def test_prompts_of_several_lengths_or_none_are_refused(model: Transformer, prompts: list[list[int]]) -> None:
-    with pytest.raises(ValueError, match="non-empty and of one length"):
-        generate(model, prompts, GREEDY, stop_tokens=(), context_tokens=CONTEXT)
+def test_prompts_of_any_lengths_share_a_batch_and_more_of_them_than_it_holds_take_turns(model: Transformer) -> None:
+    prompts = [[(3 * number + place) % 40 for place in range(1 + number % 12)] for number in range(SLOTS + 9)]
+    together = generate(model, prompts, GREEDY, stop_tokens=(), context_tokens=CONTEXT)
+    assert together == [without_cache(model, prompt, 12) for prompt in prompts]
 
 
-def drawn(logits: list[float], sampling: Sampling) -> Counter[int]:
-    rows = torch.tensor([logits]).repeat(4000, 1)
-    return Counter(choose(rows, sampling, torch.Generator().manual_seed(5)).tolist())
-
-
-def test_only_the_k_likeliest_are_ever_chosen() -> None:
-    counts = drawn([0.0, 2.0, 1.0, 3.0, -1.0], Sampling(max_tokens=1, top_k=2))
-    assert set(counts) == {1, 3}
-
-
-def test_top_one_is_greedy_and_a_large_k_allows_everything() -> None:
-    assert set(drawn([0.0, 2.0, 1.0], Sampling(max_tokens=1, top_k=1))) == {1}
-    assert set(drawn([0.0, 0.2, 0.1], Sampling(max_tokens=1, top_k=99))) == {0, 1, 2}
-
-
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
-def test_samples_follow_the_softmax_at_the_temperature(temperature: float) -> None:
-    logits = [0.0, 1.0, 2.0]
-    counts = drawn(logits, Sampling(max_tokens=1, temperature=temperature))
-    expected = (torch.tensor(logits) / temperature).softmax(0)
-    assert [counts[index] / 4000 for index in range(3)] == pytest.approx(expected.tolist(), abs=0.03)
+def test_an_empty_prompt_is_refused_and_no_prompt_has_no_answer(model: Transformer) -> None:
+    assert generate(model, [], GREEDY, stop_tokens=(), context_tokens=CONTEXT) == []
+    with pytest.raises(ValueError, match="the prompt is empty"):
+        generate(model, [PROMPT, []], GREEDY, stop_tokens=(), context_tokens=CONTEXT)

@@ -101,10 +101,10 @@ def test_a_run_needs_one_graph_for_each_shape_with_and_without_gradients_and_pos
 def test_generation_compiles_nothing_while_the_model_is_not_compiled(build: Build, toy: Architecture) -> None:
     counters.clear()
     model = build(toy)
-    cache = KeyValueCache(toy, batch=1, capacity=12)
+    cache = KeyValueCache(toy, rows=1, capacity=12)
     with torch.no_grad():
         for token in range(12):
-            model(torch.tensor([[token]]), cache)
+            model(torch.tensor([[token]]), cache.window(0, [1]))
     assert not counters["stats"]
 
 

@@ -161,13 +161,15 @@ def test_reading_in_pieces_with_a_cache_equals_reading_at_once(
     architecture = replace(toy, key_value_heads=key_value_heads)
     model = build(architecture, use_rope)
     tokens = torch.randint(0, 50, (3, 12), generator=torch.Generator().manual_seed(0))
-    cache = KeyValueCache(architecture, batch=3, capacity=12)
+    cache = KeyValueCache(architecture, rows=3, capacity=12)
     pieces = [slice(0, 5), slice(5, 6), slice(6, 7), slice(7, 11), slice(11, 12)]  # prefill, decode, a chunk, decode
     with torch.no_grad():
-        logits = torch.cat([model(tokens[:, piece], cache) for piece in pieces], dim=1)
+        logits = torch.cat(
+            [model(tokens[:, piece], cache.window(0, [piece.stop - piece.start] * 3)) for piece in pieces], dim=1
+        )
         torch.testing.assert_close(logits, model(tokens), rtol=1e-5, atol=1e-5)
     with pytest.raises(ValueError, match="holds 12 tokens, 13 are needed"):
-        model(tokens[:, :1], cache)
+        model(tokens[:, :1], cache.window(0, [1] * 3))
 
 
 def test_initial_weights_depend_on_the_seed_only_and_have_the_deviations_of_the_family() -> None:
