@@ -47,6 +47,13 @@ RUN_EXAMPLES = """Examples:
 
 MINISERIES_GPU_JOBS=2 trains two stages at once, each on half of the GPUs."""
 
+DATA_EXAMPLES = """Examples:
+
+\b
+  miniseries data tiny_drope_50
+  miniseries data d20_40tpp --json
+  miniseries data tiny --file shard_00002.parquet"""
+
 
 @app.command("recipes", epilog="Example: miniseries recipes --json")
 def recipes_command(json: Json = False, series: Series = None) -> None:
@@ -175,6 +182,25 @@ def diff_command(
         (command.show_revision_json if json else command.show_revision)(tag)
         return
     (command.show_difference_json if json else command.show_difference)(sides)
+
+
+@app.command("data", epilog=DATA_EXAMPLES)
+def data_command(
+    tag: Tag,
+    json: Json = False,
+    file: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="A corpus file, e.g. shard_00000.parquet: how often each row was read."),
+    ] = None,
+    series: Series = None,
+) -> None:
+    """Show which files and rows a tag's models have read, and how many times."""
+    from flows.commands import data as command
+
+    if file is None:
+        (command.show_ledger_json if json else command.show_ledger)(tag)
+    else:
+        (command.show_rows_json if json else command.show_rows)(tag, file)
 
 
 @app.command("verify", epilog="Example: miniseries verify tiny")
