@@ -24,6 +24,10 @@ class ArtifactMissing(StoreError):
     """An artifact that was asked for is not committed."""
 
 
+class CacheFull(StoreError):
+    """A copy does not fit into the local cache beside those that are in use."""
+
+
 class LeaseLost(StoreError):
     """Somebody else holds the lease, or it could not be renewed in time: stop, and commit nothing."""
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from artifacts.copies import Hold, LocalCopies, Room
 from artifacts.errors import Damage, StoreUnavailable
 from artifacts.folder import FolderStorage, flush_tree, one_line_errors
 from artifacts.manifest import FileRecord, Manifest
@@ -51,8 +52,14 @@ class ArtifactFiles(Protocol):
     def root(self, folder: str, attempt: str) -> Path:
         """The local folder that readers get."""
 
-    def fetch(self, folder: str, manifest: Manifest) -> list[Damage]:
-        """Bring the files to `root` and check them; what is remembered as checked is not hashed again."""
+    def hold(self, folder: str, attempt: str) -> Hold:
+        """Keep `root` from being removed to make room."""
+
+    def fetch(self, folder: str, manifest: Manifest, room: Room) -> list[Damage]:
+        """Bring the files to `root`, which is held, and check them; what is remembered as checked is not hashed again.
+
+        Raises `CacheFull` when there is no room.
+        """
 
     def glance(self, folder: str, manifest: Manifest) -> list[Damage]:
         """Check without moving data: all there, right sizes, and unchanged since they were last hashed."""
@@ -93,7 +100,11 @@ class FilesInPlace:
         """The folder in the store."""
         return self._storage.local(attempt_prefix(folder, attempt))
 
-    def fetch(self, folder: str, manifest: Manifest) -> list[Damage]:
+    def hold(self, folder: str, attempt: str) -> Hold:
+        """Nobody removes them."""
+        return Hold()
+
+    def fetch(self, folder: str, manifest: Manifest, room: Room) -> list[Damage]:
         """Check where they are."""
         return self._check(folder, manifest, afresh=False)
 
@@ -111,11 +122,12 @@ class FilesInPlace:
 
 
 class FilesThroughCache:
-    """Artifacts of a store in a bucket, with copies in the local folder `cache`."""
+    """Artifacts of a store in a bucket, with at most `limit` bytes of copies in the local folder `cache`."""
 
-    def __init__(self, storage: Storage, cache: Path) -> None:
+    def __init__(self, storage: Storage, cache: Path, limit: int) -> None:
         self._storage = storage
         self._cache = cache
+        self._copies = LocalCopies(cache, limit)
 
     def staging(self, folder: str, attempt: str, work: Path) -> Path:
         """A local folder."""
@@ -138,18 +150,19 @@ class FilesThroughCache:
 
     def keep(self, folder: str, attempt: str, output: Path) -> None:
         """Move the output into the cache."""
-        root = self.root(folder, attempt)
+        root, size = self.root(folder, attempt), sum(path.stat().st_size for path in output.rglob("*"))
         try:
-            root.parent.mkdir(parents=True, exist_ok=True)
-            output.rename(root)
-        except OSError as error:
-            log.warning("%s is not kept in the cache (%s): its next reader downloads it", folder, error.strerror)
+            with self._copies.hold(_copy(folder, attempt)), one_line_errors(root):
+                self._copies.make_room(_copy(folder, attempt), size, Room())
+                root.parent.mkdir(parents=True, exist_ok=True)
+                output.rename(root)
+        except StoreUnavailable as error:
+            log.warning("%s is not kept in the cache (%s): its next reader downloads it", folder, error)
 
     def withdraw(self, folder: str, attempt: str) -> None:
         """Delete what was uploaded and the cached copy."""
         self._storage.delete(entry.path for entry in self._storage.listing(attempt_prefix(folder, attempt)))
-        with one_line_errors(self.root(folder, attempt)):
-            shutil.rmtree(self.root(folder, attempt), ignore_errors=False, onerror=_unless_missing)
+        self._copies.remove(_copy(folder, attempt))
 
     def location(self, folder: str, attempt: str) -> str:
         """A URL."""
@@ -157,17 +170,25 @@ class FilesThroughCache:
 
     def root(self, folder: str, attempt: str) -> Path:
         """The cached copy."""
-        return self._cache / "artifacts" / folder / attempt
+        return self._copies.path(_copy(folder, attempt))
 
-    def fetch(self, folder: str, manifest: Manifest) -> list[Damage]:
-        """Check the cached copy and download what it lacks or has wrong."""
-        attempt, root = manifest.attempt, self.root(folder, manifest.attempt)
-        with one_line_errors(root):
-            root.mkdir(parents=True, exist_ok=True)
+    def hold(self, folder: str, attempt: str) -> Hold:
+        """Its lock, shared with everybody who uses it."""
+        return self._copies.hold(_copy(folder, attempt))
+
+    def fetch(self, folder: str, manifest: Manifest, room: Room) -> list[Damage]:
+        """Check the cached copy and download what it lacks or has wrong, unless another process is about to."""
+        attempt, root, copy = manifest.attempt, self.root(folder, manifest.attempt), _copy(folder, manifest.attempt)
         memory = VerifiedFiles(self._cache / "verified" / folder / f"{attempt}.json")
-        lacking = {damage.file for damage in memory.check(folder, root, manifest.files, afresh=False)}
-        wanted = [file for file in manifest.files if file.path in lacking]
-        return self._download(folder, attempt, wanted, root) if wanted else []
+        with self._copies.filling(copy):
+            lacking = {damage.file for damage in memory.check(folder, root, manifest.files, afresh=False)}
+            wanted = [file for file in manifest.files if file.path in lacking]
+            self._copies.make_room(copy, manifest.total_bytes, room)
+            with one_line_errors(root):
+                root.mkdir(parents=True, exist_ok=True)
+                for file in wanted:
+                    (root / file.path).unlink(missing_ok=True)
+            return self._download(folder, attempt, wanted, root) if wanted else []
 
     def glance(self, folder: str, manifest: Manifest) -> list[Damage]:
         """One listing; a file written again since it was last verified is downloaded to see whether it is the same."""
@@ -190,7 +211,7 @@ class FilesThroughCache:
     def _download(self, folder: str, attempt: str, files: Sequence[FileRecord], root: Path | None) -> list[Damage]:
         """Verified downloads; the stamps that the store's objects had are remembered for those that were right."""
         stamps = {path: entry.stamp for path, entry in self._listed(folder, attempt).items()}
-        partial = self._cache / "partial"
+        partial = self._cache / "partial" if root is None else self._copies.arriving(_copy(folder, attempt))
         damages = download_files(self._storage, attempt_prefix(folder, attempt), files, root, partial, folder)
         wrong = {damage.file for damage in damages}
         right = {file.path: stamps[file.path] for file in files if file.path not in wrong and file.path in stamps}
@@ -219,6 +240,11 @@ class FilesThroughCache:
             memory.parent.mkdir(parents=True, exist_ok=True)
             part.write_text(json.dumps(stamps), encoding="utf-8")
             part.replace(memory)
+
+
+def _copy(folder: str, attempt: str) -> str:
+    """The name of an attempt's copy in the cache."""
+    return f"{folder}/{attempt}"
 
 
 def _unless_missing(_: object, __: object, failure: tuple[type[BaseException], BaseException, object]) -> None:

@@ -1,4 +1,4 @@
-"""Which store and which cache: `MINISERIES_STORE` and `MINISERIES_CACHE`, or the user's own folders.
+"""Which store and which cache: `MINISERIES_STORE`, `MINISERIES_CACHE` and its size, or the user's own folders.
 
 A store is a folder (a path or `file://`) or a bucket (`s3://bucket/prefix`). Credentials are refused in the
 URL, because it is passed on to other processes and shown; S3 credentials, endpoint and region come from where every S3
@@ -20,6 +20,7 @@ from artifacts.errors import StoreError
 from artifacts.redaction import redact
 
 APPLICATION = "miniseries"
+CACHE_GB = 20.0  # two packed groups of the full-size recipes are 1.3 GB, a trained d20 with its optimizer is 4 GB
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
@@ -64,6 +65,20 @@ def cache_folder(folder: Path | None = None) -> Path:
     """`folder`, or `MINISERIES_CACHE`, or the default under the user's cache directory."""
     chosen = folder or os.environ.get("MINISERIES_CACHE") or platformdirs.user_cache_dir(APPLICATION)
     return Path(chosen).expanduser().absolute()
+
+
+def cache_limit() -> int:
+    """Bytes of copies that the cache may hold: `MINISERIES_CACHE_GB`, or 20 GB. A property of the machine."""
+    text = os.environ.get("MINISERIES_CACHE_GB", "")
+    try:
+        gigabytes = float(text) if text else CACHE_GB
+    except ValueError:
+        gigabytes = -1.0
+    if not 0 < gigabytes < float("inf"):
+        raise StoreError(
+            f"MINISERIES_CACHE_GB={text!r} is no size; set gigabytes above 0, or unset it (default {CACHE_GB:g})"
+        )
+    return int(gigabytes * 1e9)
 
 
 def _folder(path: Path) -> Location:

@@ -20,16 +20,19 @@ import logging
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
 from artifacts.address import Address
 from artifacts.attempt import Attempt, manifest_path, marker_path
+from artifacts.copies import Hold, Room
 from artifacts.errors import ArtifactDamaged, ArtifactMissing, Damage, StoreError, StoreUnavailable
 from artifacts.files import ArtifactFiles, FilesInPlace, FilesThroughCache, attempt_prefix
 from artifacts.folder import FolderStorage
 from artifacts.lease import Clock, HeldLease, Leases
 from artifacts.lease_record import Holder
-from artifacts.location import Location, cache_folder, store_location
+from artifacts.location import Location, cache_folder, cache_limit, store_location
 from artifacts.manifest import Manifest
 from artifacts.progress import Progress
 from artifacts.records import Records
@@ -37,13 +40,33 @@ from artifacts.storage import Storage
 from artifacts.survey import Contents, Found, contents_of, extent_path
 from artifacts.transfer import at_once
 
-__all__ = ["Attempt", "Found", "Store"]
+__all__ = ["Attempt", "Found", "HeldFiles", "Room", "Store"]
 
 STORE_FORMAT = 1
 STORE_MARKER = "store.json"
 NO_VERSION = "0" * 32  # no object has it
 
 log = logging.getLogger("miniseries.artifacts")
+
+
+@dataclass(frozen=True)
+class HeldFiles:
+    """The verified files of an artifact, on local disk until they are released."""
+
+    folder: Path
+    _hold: Hold
+
+    def release(self) -> None:
+        """They may be removed to make room; twice is fine."""
+        self._hold.release()
+
+    def __enter__(self) -> Path:
+        return self.folder
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
 
 
 class Store:
@@ -121,13 +144,34 @@ class Store:
         except ArtifactDamaged:
             return False
 
-    def fetch(self, address: Address) -> Path:
-        """Return a local folder with the artifact's verified files. Raises `ArtifactMissing`, `ArtifactDamaged`."""
+    @property
+    def is_local(self) -> bool:
+        """Whether artifacts are read where they are, without a copy."""
+        return self._storage.local("") is not None
+
+    def hold(self, address: Address, room: Room | None = None) -> HeldFiles:
+        """Bring the artifact's verified files to this machine's disk and keep them there until they are released.
+
+        Raises `ArtifactMissing`, `ArtifactDamaged`, and `CacheFull` if `room` says that the cache's limit holds.
+        """
         manifest = self._existing(address)
-        damages = self._files.fetch(address.folder, manifest)
-        if damages:
-            raise self._damaged(address, manifest.attempt, damages)
-        return self._files.root(address.folder, manifest.attempt)
+        hold = self._files.hold(address.folder, manifest.attempt)
+        try:
+            damages = self._files.fetch(address.folder, manifest, room or Room())
+            if damages:
+                raise self._damaged(address, manifest.attempt, damages)
+        except BaseException:
+            hold.release()
+            raise
+        return HeldFiles(self._files.root(address.folder, manifest.attempt), hold)
+
+    def fetch(self, address: Address) -> Path:
+        """Return a local folder with the artifact's verified files, to be read at once: it is not held.
+
+        Raises `ArtifactMissing`, `ArtifactDamaged`.
+        """
+        with self.hold(address) as folder:
+            return folder
 
     def read_file(self, manifest: Manifest, path: str) -> bytes:
         """The verified bytes of one file, without the others. Raises `ArtifactMissing`, `ArtifactDamaged`."""
@@ -255,7 +299,7 @@ def _connect(location: Location, cache: Path) -> tuple[Storage, ArtifactFiles]:
     from artifacts.bucket import BucketStorage  # here, because importing s3fs takes a second that folders need not pay
 
     bucket = BucketStorage(location.bucket, location.prefix, location.url)
-    return bucket, FilesThroughCache(bucket, cache)
+    return bucket, FilesThroughCache(bucket, cache, cache_limit())
 
 
 def _marks(marker: bytes, manifest: Manifest) -> bool:

@@ -6,16 +6,21 @@ A small HTTP proxy in front of moto misbehaves on demand: each fault is used up 
 from __future__ import annotations
 
 import hashlib
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from running import wait_until
 from s3_server import free_port
 
 from artifacts.address import Address
@@ -43,6 +48,9 @@ class Proxy(ThreadingHTTPServer):
         self.deaf = False  # forwards conditional writes without their condition
         self.bare = False  # refuses quotes around an ETag, as Ceph does
         self.silent = False  # swallows uploads
+        self.stalls = 0  # downloads of files that stop half way
+        self.stalled = threading.Event()
+        self.downloads: list[str] = []  # paths of files that were asked for
         self.waited_for = 0  # requests that ask for leave to go on, which s3fs would await for ever
         self.released = threading.Event()
 
@@ -91,9 +99,11 @@ class Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
             self.close_connection = True
             return
-        if self.command == "GET" and "/files/" in self.path and self.server.flips > 0:
-            self.server.flips -= 1
-            answer = bytes([answer[0] ^ 1]) + answer[1:]
+        if self.command == "GET" and "/files/" in self.path:
+            self.server.downloads.append(self.path)
+            if self.server.flips > 0:
+                self.server.flips -= 1
+                answer = bytes([answer[0] ^ 1]) + answer[1:]
         self._answer(status, answer_headers, answer)
 
     def _forward(self, headers: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
@@ -112,7 +122,12 @@ class Handler(BaseHTTPRequestHandler):
         length = headers.get("Content-Length", "0") if self.command == "HEAD" else str(len(content))
         self.send_header("Content-Length", length)
         self.end_headers()
-        if self.command != "HEAD":
+        if self.command == "GET" and "/files/" in self.path and self.server.stalls > 0:
+            self.server.stalls -= 1
+            self.wfile.write(content[: len(content) // 2])
+            self.server.stalled.set()
+            self.server.released.wait(60)
+        elif self.command != "HEAD":
             self.wfile.write(content)
 
 
@@ -237,6 +252,34 @@ def test_a_damaged_copy_in_the_cache_is_replaced_from_the_store(
     (folder / "more").unlink()
     assert store.fetch(address) == folder
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"rows": b"rows", "more": b"more"}
+
+
+def test_a_process_killed_in_the_middle_of_a_download_leaves_nothing_that_is_believed_or_stays(
+    proxy: Proxy, store: Store, address: Address, make: Callable[..., Manifest], tmp_path: Path
+) -> None:
+    make(store, address, {"rows": b"rows" * 100_000})
+    cache = tmp_path / "another cache"
+    proxy.stalls = 1
+    program = Path(__file__).parent / "programs" / "fetch.py"
+    fetching = subprocess.Popen([sys.executable, str(program), store.url, str(cache), address.key])
+    assert proxy.stalled.wait(60)
+    wait_until(lambda: [path for path in cache.rglob("arriving/**/*") if path.is_file()])
+    fetching.send_signal(signal.SIGKILL)
+    fetching.wait()
+    assert not [path for path in cache.rglob("rows") if path.is_file()]
+    assert (Store.open(store.url, cache).fetch(address) / "rows").read_bytes() == b"rows" * 100_000
+    assert not [path for path in cache.rglob("arriving/**/*") if path.is_file()]
+
+
+def test_who_wants_the_same_artifact_at_once_shares_one_download(
+    proxy: Proxy, store: Store, address: Address, make: Callable[..., Manifest], tmp_path: Path
+) -> None:
+    make(store, address, {"rows": b"rows" * 1000})
+    readers = [Store.open(store.url, tmp_path / "another cache") for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        folders = set(pool.map(lambda reader: reader.fetch(address), readers))
+    assert [(folder / "rows").read_bytes() for folder in folders] == [b"rows" * 1000]
+    assert len(proxy.downloads) == 1
 
 
 def test_a_commit_whose_answer_was_lost_counts(
