@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,6 +17,7 @@ from artifacts.errors import StoreError
 from core.planning.cost import DOLLARS_PER_GPU_HOUR, Terms
 from core.recipes.recipe import RecipeError
 from core.recipes.table import chosen_family, recipes
+from core.stages.context import StageError
 from flows.console import print_error
 from flows.series_option import Series
 from flows.stopping import Stopped
@@ -35,6 +36,9 @@ Tag = Annotated[
 Tags = Annotated[list[str] | None, typer.Argument(help="Tags; none with --all.")]
 All = Annotated[bool, typer.Option("--all", help="The 20 models of the miniseries, or every tag of --series.")]
 StageName = Annotated[str, typer.Argument(help="A stage kind, or the beginning of a key.")]
+Phase = Annotated[
+    Literal["base", "sft"] | None, typer.Option(help="The base model or its fine-tune; default: the fine-tune.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 RUN_EXAMPLES = """Examples:
@@ -46,6 +50,15 @@ RUN_EXAMPLES = """Examples:
   miniseries run --all --series examples/tiny_2x2.yaml
 
 MINISERIES_GPU_JOBS=2 trains two stages at once, each on half of the GPUs."""
+
+CHAT_EXAMPLES = """Examples:
+
+\b
+  miniseries chat tiny_long
+  miniseries chat tiny -p "Spell the word: apple"
+  printf 'Spell the word: apple\\nAnd pear?\\n' | miniseries chat tiny --temperature 0
+  miniseries chat tiny_bidirectional --direction backward -p "and so it ended."
+"""
 
 DATA_EXAMPLES = """Examples:
 
@@ -212,6 +225,63 @@ def verify_command(tags: Tags = None, json: Json = False, series: Series = None)
     raise typer.Exit(1 if damaged else 0)
 
 
+@app.command("chat", epilog=CHAT_EXAMPLES)
+def chat_command(
+    tag: Tag,
+    phase: Phase = None,
+    prompt: Annotated[
+        str | None, typer.Option("-p", "--prompt", help="Answer this and leave; - reads it from standard input.")
+    ] = None,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token.")] = 0.6,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Draw from the N likeliest tokens.")] = 50,
+    top_p: Annotated[
+        float | None, typer.Option(min=0.01, max=1.0, help="Draw from the fewest tokens with this probability.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The same answer every time.")] = None,
+    tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer.")] = None,
+    direction: Annotated[
+        Literal["forward", "backward"] | None, typer.Option(help="What comes next, or what came before (base models).")
+    ] = None,
+    series: Series = None,
+) -> None:
+    """Talk to a model, or have a base model complete text. In a pipe, each line is a message."""
+    from core.chat.settings import ChatSettings
+    from flows.commands import chat as command
+
+    settings = ChatSettings(
+        temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, tokens=tokens, direction=direction
+    )
+    command.chat(tag, phase, prompt, settings)
+
+
+@app.command("serve", epilog="Example: miniseries serve tiny_long tiny_bidirectional --port 8000")
+def serve_command(
+    tags: Annotated[list[str], typer.Argument(help="The tags to serve, the first one first.")],
+    phase: Phase = None,
+    host: Annotated[str, typer.Option(help="Where to listen; 0.0.0.0 needs MINISERIES_API_KEY.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8000,
+    no_key: Annotated[bool, typer.Option("--no-key", help="Let anybody in who can reach the address.")] = False,
+    slots: Annotated[int, typer.Option(min=1, help="Answers under way at once, of each model.")] = 8,
+    waiting: Annotated[int, typer.Option(min=0, help="Requests in line, of each model; more are refused.")] = 64,
+    answer_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 2048,
+    answer_seconds: Annotated[float, typer.Option(min=0.1, help="Time for an answer, waiting included.")] = 300.0,
+    grace_seconds: Annotated[float, typer.Option(min=0.0, help="Time for answers to end when it stops.")] = 10.0,
+    series: Series = None,
+) -> None:
+    """Serve models: an OpenAI-compatible API under /v1, and a web page to talk to them."""
+    from core.serving.limits import Limits
+    from flows.commands import serve as command
+
+    limits = Limits(
+        slots=slots,
+        waiting=waiting,
+        answer_tokens=answer_tokens,
+        answer_seconds=answer_seconds,
+        grace_seconds=grace_seconds,
+    )
+    command.serve(tags, phase, host=host, port=port, allow_no_key=no_key, limits=limits)
+
+
 def _chosen(tags: list[str] | None, every: bool) -> list[str]:
     if every:
         return chosen_family()
@@ -226,7 +296,7 @@ def guarded(command: Callable[[], None]) -> int:
 
     try:
         command()
-    except (StoreError, RecipeError, StageFailed) as error:
+    except (StoreError, RecipeError, StageError, StageFailed) as error:
         print_error(str(error))
         return 1
     except Stopped as stop:

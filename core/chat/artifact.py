@@ -1,0 +1,52 @@
+"""Which artifact of a tag one talks to: its fine-tune, the long one for `_long`, or the base where there is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from artifacts.errors import ArtifactMissing
+from artifacts.store import Store
+from core.evaluation.subject import Subject
+from core.planning.pipeline import finetune_stage
+from core.planning.pretraining import base_stage, tokenizer_stage
+from core.planning.stage import Stage
+from core.recipes.recipe import Recipe, RecipeError
+from core.recipes.table import find_recipe
+from core.stages.kind import StageKind
+
+Phase = Literal["base", "sft"]
+
+
+@dataclass(frozen=True)
+class ModelStages:
+    """A model of one tag and the tokenizer it reads with."""
+
+    tag: str
+    model: Stage
+    tokenizer: Stage
+
+    def load(self, store: Store) -> Subject:
+        """The model on the best device here. Raises `ArtifactMissing` with the command that makes it."""
+        for stage in (self.model, self.tokenizer):
+            if store.manifest(stage.address) is None:
+                raise ArtifactMissing(f"{self.tag} is not in store {store.url} yet: run `miniseries run {self.tag}`")
+        return Subject.load(store.fetch(self.model.address), store.fetch(self.tokenizer.address))
+
+
+def model_stages(tag: str, phase: Phase | None = None) -> ModelStages:
+    """The stages of the model that `tag` names in `phase` (None: the fine-tune if there is one).
+
+    Raises `RecipeError` for an unknown tag and for a fine-tune of a tag that has none.
+    """
+    recipe = find_recipe(tag)
+    wants_base = phase == "base" or (phase is None and recipe.finetuning is None)
+    return ModelStages(recipe.tag, base_stage(recipe) if wants_base else _finetune(recipe), tokenizer_stage(recipe))
+
+
+def _finetune(recipe: Recipe) -> Stage:
+    if recipe.long_finetuning is not None:
+        return finetune_stage(recipe, StageKind.LONG_SFT, recipe.long_finetuning)
+    if recipe.finetuning is not None:
+        return finetune_stage(recipe, StageKind.SFT, recipe.finetuning)
+    raise RecipeError(f"{recipe.tag} is a base model without a fine-tune; leave out --phase, or say --phase base")
