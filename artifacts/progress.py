@@ -3,8 +3,8 @@
     <artifact>/progress/<step, 8 digits>-<token>/files/...         the state before that step
                                                  checkpoint.json   names, sizes, sha256: written last
 
-A writer whose lease has been taken over is refused. The last two are kept; one that is torn or damaged is
-skipped with a warning and the one before it serves.
+A writer whose lease has been taken over is refused. The last two are kept, or all where each adds to those before it;
+one that is torn or damaged is skipped with a warning and the one before it serves.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import re
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -83,6 +84,21 @@ class Progress:
 
         Raises `LeaseLost` when another holder has the stage, `StoreUnavailable` when the store fails.
         """
+        self._prune(self._declare(step, directory))
+
+    def add(self, step: int, directory: Path) -> None:
+        """Like `save`, but what was saved stays: for a state that only grows, of which `directory` is what is new."""
+        self._declare(step, directory)
+
+    def newest(self) -> SavedCheckpoint | None:
+        """Return the newest checkpoint that verifies, on local disk; None when there is none."""
+        return next(self._usable(), None)
+
+    def every(self) -> list[SavedCheckpoint]:
+        """Return all checkpoints that verify, on local disk, the oldest first."""
+        return list(self._usable())[::-1]
+
+    def _declare(self, step: int, directory: Path) -> _Place:
         self._require_current()
         files = record_files(directory)
         place = _Place(step, self._token)
@@ -93,10 +109,10 @@ class Progress:
         declaration = f"{self._prefix}/{place.name}/{DECLARATION}"
         if self._storage.create(declaration, seal(record.model_dump(mode="json"))) is None:
             raise StoreError(f"{self._storage.url}/{declaration} exists: two processes save under token {self._token}")
-        self._prune(place)
+        return place
 
-    def newest(self) -> SavedCheckpoint | None:
-        """Return the newest checkpoint that verifies, on local disk; None when there is none."""
+    def _usable(self) -> Iterator[SavedCheckpoint]:
+        """The newest first."""
         entries = self._list()
         declared = _declared(entries, self._prefix)
         for place in sorted({place for entry in entries if (place := _place_of(entry, self._prefix))}, reverse=True):
@@ -105,8 +121,7 @@ class Progress:
                 continue
             root = self._load(place)
             if root is not None:
-                return SavedCheckpoint(place.step, root)
-        return None
+                yield SavedCheckpoint(place.step, root)
 
     @property
     def _prefix(self) -> str:

@@ -66,6 +66,14 @@ class NoCheckpoints:
         """There is none."""
         return None
 
+    def add(self, step: int, directory: Path) -> None:
+        """Never called."""
+        raise AssertionError("packing saved a checkpoint")
+
+    def every(self) -> list[SavedCheckpoint]:
+        """There is none."""
+        return []
+
 
 @dataclass(frozen=True)
 class Workplace:

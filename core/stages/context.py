@@ -29,6 +29,12 @@ class Checkpoints(Protocol):
     def newest(self) -> SavedCheckpoint | None:
         """Return the newest checkpoint that verifies, downloaded; None when there is none."""
 
+    def add(self, step: int, directory: Path) -> None:
+        """Like `save`, but what was saved stays: for a state that only grows, of which `directory` is what is new."""
+
+    def every(self) -> list[SavedCheckpoint]:
+        """Return all checkpoints that verify, downloaded, the oldest first."""
+
 
 class Interrupted(Exception):
     """The stage was asked to stop and has saved what it could; running it again continues from there."""

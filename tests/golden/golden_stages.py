@@ -49,6 +49,9 @@ class NoCheckpoints:
     def newest(self) -> SavedCheckpoint | None:
         return None
 
+    def every(self) -> list[SavedCheckpoint]:
+        return []
+
 
 @dataclass(frozen=True)
 class Case:

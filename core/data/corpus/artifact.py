@@ -1,7 +1,7 @@
 """The corpus artifact: parquet shards with one string column `text`, and `corpus.json` that lists them.
 
-Reading streams row groups, so memory is bounded by one of them; a document that is no string is an error
-that names its file and row, because a corpus with holes is not the one its revision names.
+Reading streams row groups, so memory is bounded by one of them; a document that is no string, or too long for a
+training corpus, is an error that names its file and row, because a corpus with holes is not the one its revision names.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from core.stages.context import StageError
@@ -19,6 +20,7 @@ from core.stages.context import StageError
 COLUMN = "text"
 ROW_GROUP_DOCUMENTS = 1024
 ROW_GROUP_CHARACTERS = 64_000_000
+LONGEST_DOCUMENT = 50_000_000  # bytes of UTF-8
 DESCRIPTION_FILE = "corpus.json"
 
 
@@ -112,17 +114,37 @@ def read_documents(path: Path, batch: int) -> Iterator[list[str]]:
         with pq.ParquetFile(path) as file:
             _check_column(path, file.schema_arrow)
             row = 0
-            for records in file.iter_batches(batch_size=batch, columns=[COLUMN]):
-                column = records.column(0)
+            for column in column_batches(file, COLUMN, batch):
                 if column.null_count:
                     hole = column.is_null().index(True).as_py()
                     raise StageError(
                         f"{path.name}: row {row + hole} has no text; repair or drop that row at the source"
                     )
+                _check_lengths(path, row, column)
                 yield _texts(path, row, column)
                 row += len(column)
     except (pa.ArrowException, OSError) as error:
         raise StageError(f"{path.name} is not a readable parquet file: {_first_line(error)}") from error
+
+
+def column_batches(file: pq.ParquetFile, column: str, batch: int) -> Iterator[pa.Array]:
+    """One column, at most `batch` rows at a time, in the memory of one row group.
+
+    Arrow's reader of a whole file holds two and more of them, and its pool keeps what was freed.
+    """
+    for group in range(file.num_row_groups):
+        for records in file.iter_batches(batch_size=batch, row_groups=[group], columns=[column], use_threads=False):
+            yield records.column(0)
+        pa.default_memory_pool().release_unused()
+
+
+def _check_lengths(path: Path, row: int, column: pa.Array) -> None:
+    lengths = pc.binary_length(column)
+    longest = pc.max(lengths).as_py()
+    if longest is not None and longest > LONGEST_DOCUMENT:
+        found = pc.index(lengths, longest).as_py()
+        why = f"{path.name}: row {row + found} has {longest:,} bytes, {LONGEST_DOCUMENT:,} at most"
+        raise StageError(f"{why}; split or drop that row at the source")
 
 
 def _texts(path: Path, row: int, column: pa.Array) -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from core.data.corpus.artifact import Corpus, Shard, read_documents, shard_file
 from core.data.corpus.done_shards import DoneShard, DoneShards
+from core.data.corpus.read_record import Revision
 from core.data.corpus.sources import Source, find_source
 from core.data.corpus.watch import Watch
 from core.stages.context import Metrics, StageContext, StageError, StageUnavailable
@@ -34,7 +35,7 @@ def produce(context: StageContext[CorpusIdentity]) -> Metrics:
     numbers = range(identity.first_shard, identity.end_shard)
     folder = context.scratch / "shards"
     folder.mkdir()
-    done = _all_shards(context, source, numbers, folder)
+    revision, done = _all_shards(context, source, numbers, folder)
     for number in numbers:
         shutil.move(folder / shard_file(number), context.output / shard_file(number))
     shards = tuple(done[number].shard for number in numbers)
@@ -50,21 +51,21 @@ def produce(context: StageContext[CorpusIdentity]) -> Metrics:
         "documents": sum(shard.documents for shard in shards),
         "characters": sum(shard.characters for shard in shards),
         "skipped_rows": sum(file.skipped for file in read),
+        "revision": asdict(revision),
         "read": [asdict(file) for file in read],
     }
 
 
 def _all_shards(
     context: StageContext[CorpusIdentity], source: Source, numbers: range, folder: Path
-) -> dict[int, DoneShard]:
+) -> tuple[Revision, dict[int, DoneShard]]:
     """Make what is not saved from an earlier try, `source.at_once` at a time; a failure says what is missing."""
     watch, saved = Watch(), DoneShards(context, folder)
     done = saved.restore(numbers)
     missing = [number for number in numbers if number not in done]
+    revision = _revision(source, context.identity.revision, done, watch)
     with ThreadPoolExecutor(source.at_once) as pool:
-        futures = {
-            pool.submit(_make, source, number, context.identity.revision, folder, watch): number for number in missing
-        }
+        futures = {pool.submit(_make, source, number, revision, folder, watch): number for number in missing}
         running = set(futures)
         try:
             while running:
@@ -84,10 +85,16 @@ def _all_shards(
             _stop(running, watch)
             raise
     _tell(context, watch, len(numbers), len(numbers))
-    return done
+    return revision, done
 
 
-def _make(source: Source, number: int, revision: str, folder: Path, watch: Watch) -> DoneShard:
+def _revision(source: Source, asked: str, done: dict[int, DoneShard], watch: Watch) -> Revision:
+    """The commit to read: that of the shards of an earlier try, or the one that `asked` is now."""
+    begun = {file.version for shard in done.values() for file in shard.read if source.one_version and file.version}
+    return Revision(asked=asked, commit=begun.pop()) if len(begun) == 1 else source.resolve(asked, watch)
+
+
+def _make(source: Source, number: int, revision: Revision, folder: Path, watch: Watch) -> DoneShard:
     """One shard, read back; its documents are the rows of its file where the source did not count them."""
     path = folder / shard_file(number)
     read = source.write_shard(number, revision, path, watch)

@@ -16,10 +16,10 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.data.corpus.artifact import LONGEST_DOCUMENT, column_batches
 from core.stages.context import StageError
 
-LONGEST = 50_000_000  # bytes of one document
-LONGEST_LINE = 2 * LONGEST  # bytes of one JSON line; most characters need no escape
+LONGEST_LINE = 2 * LONGEST_DOCUMENT  # bytes of one JSON line; most characters need no escape
 BATCH = 256
 
 
@@ -57,14 +57,14 @@ def checked(value: object) -> str | Bad:
         size = len(value.encode())
     except UnicodeEncodeError:
         return Bad("holds half of a surrogate pair, which is no text")
-    return Bad(f"has {size:,} bytes, {LONGEST:,} at most") if size > LONGEST else value
+    return Bad(f"has {size:,} bytes, {LONGEST_DOCUMENT:,} at most") if size > LONGEST_DOCUMENT else value
 
 
 def _parquet_rows(file: IO[bytes], name: str, column: str) -> Iterator[str | Bad]:
     with pq.ParquetFile(file) as table:
         _require_column(column, table.schema_arrow.names, name)
-        for records in table.iter_batches(batch_size=BATCH, columns=[column]):
-            for scalar in records.column(0):
+        for values in column_batches(table, column, BATCH):
+            for scalar in values:
                 yield _parquet_row(scalar)
 
 
@@ -99,9 +99,9 @@ def _json_row(line: bytes, column: str) -> str | Bad:
 
 def _text_rows(file: IO[bytes], name: str, column: str) -> Iterator[str | Bad]:
     """The whole file is one document."""
-    content = file.read(LONGEST + 1)
-    if len(content) > LONGEST:
-        yield Bad(f"has more than {LONGEST:,} bytes")
+    content = file.read(LONGEST_DOCUMENT + 1)
+    if len(content) > LONGEST_DOCUMENT:
+        yield Bad(f"has more than {LONGEST_DOCUMENT:,} bytes")
         return
     try:
         yield content.decode()

@@ -1,7 +1,8 @@
 """Shards of an unfinished corpus stage that are done, kept with its checkpoints so that no restart makes them again.
 
-A checkpoint holds all shards done so far. One is saved when 64 MB are not in it yet, or `checkpoint_seconds` after the
-last; shards go on being made meanwhile, so a store slower than the source is written to less often.
+A checkpoint holds the shards that were done since the one before it, so each is uploaded once. One is saved when 64 MB
+are in none yet, or `checkpoint_seconds` after the last; shards go on being made meanwhile, so a store slower than the
+source is written to less often.
 """
 
 from __future__ import annotations
@@ -42,19 +43,21 @@ class DoneShards:
         self._context = context
         self._folder = folder
         self._saved: set[int] = set()
+        self._step = 0  # of the newest checkpoint
         self._last = time.monotonic()
 
     def restore(self, numbers: Iterable[int]) -> dict[int, DoneShard]:
-        """Put the shards of the newest checkpoint into the folder; returns them by number."""
-        newest = self._context.checkpoints.newest()
-        if newest is None:
-            return {}
-        found = {done.shard.number: done for done in RECORDS.validate_json((newest.path / RECORD).read_bytes())}
-        done = {number: found[number] for number in numbers if number in found}
-        for number in done:
-            shutil.copyfile(newest.path / shard_file(number), self._folder / shard_file(number))
+        """Put the shards of all checkpoints into the folder; returns them by number."""
+        wanted, done = set(numbers), dict[int, DoneShard]()
+        for saved in self._context.checkpoints.every():
+            self._step = saved.step
+            for found in RECORDS.validate_json((saved.path / RECORD).read_bytes()):
+                if found.shard.number in wanted:
+                    done[found.shard.number] = found
+                    shutil.copyfile(saved.path / found.shard.file, self._folder / found.shard.file)
         self._saved = set(done)
-        self._context.report.log(f"{len(done)} shards are here from an earlier try")
+        if done:
+            self._context.report.log(f"{len(done)} shards are here from an earlier try")
         return done
 
     def save(self, done: Mapping[int, DoneShard]) -> None:
@@ -63,14 +66,15 @@ class DoneShards:
         size = sum((self._folder / shard_file(number)).stat().st_size for number in fresh)
         late = time.monotonic() - self._last >= self._context.runtime.checkpoint_seconds
         if fresh and (late or size >= WORTH_SAVING):
-            self._save(done)
+            self._save(tuple(done[number] for number in sorted(fresh)))
+            self._saved, self._last = set(done), time.monotonic()
 
-    def _save(self, done: Mapping[int, DoneShard]) -> None:
+    def _save(self, fresh: tuple[DoneShard, ...]) -> None:
         folder = self._context.scratch / "checkpoint"
         folder.mkdir()
-        for number in done:
-            os.link(self._folder / shard_file(number), folder / shard_file(number))
-        (folder / RECORD).write_bytes(RECORDS.dump_json(tuple(done[number] for number in sorted(done))))
-        self._context.checkpoints.save(len(done), folder)
+        for done in fresh:
+            os.link(self._folder / done.shard.file, folder / done.shard.file)
+        (folder / RECORD).write_bytes(RECORDS.dump_json(fresh))
+        self._step = max(self._step + 1, len(self._saved) + len(fresh))  # later than any, though one may be damaged
+        self._context.checkpoints.add(self._step, folder)
         shutil.rmtree(folder)
-        self._saved, self._last = set(done), time.monotonic()

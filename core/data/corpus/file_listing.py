@@ -11,7 +11,7 @@ from functools import cached_property
 
 import fsspec
 
-from core.data.corpus.fsspec_file import version_of
+from core.data.corpus.fsspec_file import reason, version_of
 from core.data.corpus.source_text import SourceText, parse_source
 from core.stages.context import StageError, StageUnavailable
 
@@ -52,9 +52,10 @@ class FileListing:
             filesystem, path = fsspec.core.url_to_fs(self.written.place)
             filesystem.invalidate_cache()
             found = filesystem.glob(path, detail=True)
-        except (OSError, ValueError, ImportError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise StageUnavailable(f"{self.name} cannot be listed: {reason}; check the URL and its access") from error
+        except Exception as error:  # every file system has exceptions of its own
+            raise StageUnavailable(
+                f"{self.name} cannot be listed: {reason(error)}; check the URL and its access"
+            ) from error
         files = tuple(
             ListedFile(filesystem.unstrip_protocol(path), entry["size"], version_of(entry))
             for path, entry in sorted(found.items())

@@ -14,7 +14,7 @@ from core.data.corpus.bad_rows import GoodRows
 from core.data.corpus.document_rows import document_rows
 from core.data.corpus.file_listing import FileListing, ListedFile
 from core.data.corpus.fsspec_file import FsspecFile, NotThereError
-from core.data.corpus.read_record import FileRead
+from core.data.corpus.read_record import FileRead, Revision
 from core.data.corpus.transfer import TransferBroken, fetch, sha256_of
 from core.data.corpus.watch import Watch
 from core.stages.context import StageError, StageUnavailable
@@ -36,10 +36,15 @@ class Files:
         """The last shard."""
         return self._listing.validation_shard
 
-    def write_shard(self, number: int, revision: str, target: Path, watch: Watch) -> tuple[FileRead, ...]:
+    def resolve(self, revision: str, watch: Watch) -> Revision:
+        """The revision names the files themselves."""
+        return Revision(asked=revision)
+
+    def write_shard(self, number: int, revision: Revision, target: Path, watch: Watch) -> tuple[FileRead, ...]:
         """Write the documents of the shard's files; raise `StageError` naming file and row where that cannot be."""
-        if revision != self._listing.revision:
-            raise StageError(f"{self.name} changed: it was {revision}, it is {self._listing.revision}; plan it again")
+        if revision.asked != self._listing.revision:
+            now = self._listing.revision
+            raise StageError(f"{self.name} changed: it was {revision.asked}, it is {now}; plan it again")
         read: list[FileRead] = []
         write_documents(target, self._documents(number, target, watch, read))
         return tuple(read)

@@ -9,7 +9,9 @@ from typing import IO
 
 import fsspec
 
+from artifacts.bucket_errors import is_transient
 from core.data.corpus.transfer import Announced, Body, TransferBroken
+from core.stages.context import StageUnavailable
 
 PIECE = 1 << 20  # bytes
 VERSIONS = ("ETag", "etag", "md5Hash", "content_md5", "mtime", "LastModified")  # the first that a file system knows
@@ -66,5 +68,12 @@ def _errors(url: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise NotThereError(f"{url} is not there") from error
-    except (OSError, ValueError, ImportError) as error:
-        raise TransferBroken(f"{url}: {(str(error).splitlines() or [type(error).__name__])[0]}") from error
+    except Exception as error:  # every file system has exceptions of its own
+        if isinstance(error, PermissionError | ImportError) or not is_transient(error):
+            raise StageUnavailable(f"{url} cannot be read: {reason(error)}; check the URL and its access") from error
+        raise TransferBroken(f"{url}: {reason(error)}") from error
+
+
+def reason(error: Exception) -> str:
+    """The first line of what an exception says, or its type."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -13,7 +13,7 @@ from pathlib import Path
 from core.data.corpus.artifact import write_documents
 from core.data.corpus.bad_rows import GoodRows
 from core.data.corpus.document_rows import Bad, checked
-from core.data.corpus.read_record import FileRead
+from core.data.corpus.read_record import FileRead, Revision
 from core.data.corpus.source_text import parse_source
 from core.data.corpus.watch import Watch
 from core.stages.context import StageError, StageUnavailable
@@ -34,11 +34,15 @@ class HubDataset:
         self.validation_shard = self._number("shards")
         self._documents_per_shard = self._number("documents")
 
-    def write_shard(self, number: int, revision: str, target: Path, watch: Watch) -> tuple[FileRead, ...]:
+    def resolve(self, revision: str, watch: Watch) -> Revision:
+        """`datasets` asks the Hub itself."""
+        return Revision(asked=revision)
+
+    def write_shard(self, number: int, revision: Revision, target: Path, watch: Watch) -> tuple[FileRead, ...]:
         """Write the shard's rows; raise `StageError` when the dataset ends before them or one is bad."""
         first = number * self._documents_per_shard
         name = f"{self._written.place}/{self._written.options['split']}"
-        rows = GoodRows(self._rows(revision, first, name), name, self._written.on_bad_row, first)
+        rows = GoodRows(self._rows(revision.read, first, name), name, self._written.on_bad_row, first)
         digest, size = hashlib.sha256(), 0
 
         def documents() -> Iterator[str]:
@@ -59,7 +63,7 @@ class HubDataset:
                 file=file,
                 bytes=size,
                 sha256=digest.hexdigest(),
-                version=revision,
+                version=revision.read,
                 rows=rows.kept,
                 skipped=rows.skipped,
             ),

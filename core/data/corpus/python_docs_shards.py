@@ -17,7 +17,7 @@ from core.data.corpus.artifact import write_documents
 from core.data.corpus.docstrings import module_documents
 from core.data.corpus.paragraphs import Unseen, passages
 from core.data.corpus.python_docs import NAME, root, source_files
-from core.data.corpus.read_record import FileRead
+from core.data.corpus.read_record import FileRead, Revision
 from core.data.corpus.watch import Watch
 from core.stages.context import StageError
 
@@ -35,14 +35,18 @@ class PythonDocs:
     at_once = 1
     one_version = False
 
-    def write_shard(self, number: int, revision: str, target: Path, watch: Watch) -> tuple[FileRead, ...]:
+    def resolve(self, revision: str, watch: Watch) -> Revision:
+        """The revision names the sources themselves."""
+        return Revision(asked=revision)
+
+    def write_shard(self, number: int, revision: Revision, target: Path, watch: Watch) -> tuple[FileRead, ...]:
         """Write shard `number`; raise `StageError` when this interpreter is not the one that `revision` names.
 
         Which files it was made from is what the revision says.
         """
         here = python_docs.revision()
-        if revision != here:
-            raise StageError(f"{NAME} {revision} needs that very interpreter; this one carries {here}")
+        if revision.asked != here:
+            raise StageError(f"{NAME} {revision.asked} needs that very interpreter; this one carries {here}")
         write_documents(target, shards()[number])
         return ()
 

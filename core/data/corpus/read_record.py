@@ -1,8 +1,21 @@
-"""What a corpus stage has read, file by file: the record that goes into the manifest's metrics."""
+"""What a corpus stage has read, at which commit and file by file: the record that goes into the manifest's metrics."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Revision:
+    """The revision that was asked for, and the commit that it was when the stage began; None: the source has none."""
+
+    asked: str
+    commit: str | None = None
+
+    @property
+    def read(self) -> str:
+        """What is read."""
+        return self.commit or self.asked
 
 
 @dataclass(frozen=True, kw_only=True)

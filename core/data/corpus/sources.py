@@ -13,7 +13,7 @@ from core.data.corpus.files import Files
 from core.data.corpus.hub_dataset import HubDataset
 from core.data.corpus.hub_parquet import HubParquet
 from core.data.corpus.python_docs_shards import PythonDocs
-from core.data.corpus.read_record import FileRead
+from core.data.corpus.read_record import FileRead, Revision
 from core.data.corpus.watch import Watch
 from core.stages.context import StageError
 
@@ -37,7 +37,10 @@ class Source(Protocol):
     def one_version(self) -> bool:
         """Whether all files of a corpus must have been served under one version."""
 
-    def write_shard(self, number: int, revision: str, target: Path, watch: Watch) -> tuple[FileRead, ...]:
+    def resolve(self, revision: str, watch: Watch) -> Revision:
+        """Ask once which commit `revision` is, where it may become another one; tells `watch` when that was needed."""
+
+    def write_shard(self, number: int, revision: Revision, target: Path, watch: Watch) -> tuple[FileRead, ...]:
         """Write shard `number` at `revision` as parquet to `target`, return which files it was made from.
 
         Tells `watch` what arrives: a file that becomes the shard unchanged, by the shard's name.

@@ -7,18 +7,23 @@ gives back all tries; waiting obeys the server's Retry-After; an error that woul
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import os
+import shutil
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from core.data.corpus.partial_file import partial_file
 from core.data.corpus.watch import Watch
 from core.stages.context import StageError, StageUnavailable
 
 TRIES = 6  # without a new byte; half a second, 1, 2, 4 and 8 seconds between them
 FIRST_WAIT = 0.5  # seconds
 LONGEST_WAIT = 300.0  # seconds; the Hub's windows for rate limits are that long
+
+ResultT = TypeVar("ResultT")
 
 
 class TransferBroken(Exception):
@@ -66,34 +71,46 @@ def fetch(
     """Bring `remote` to `target`, verified; returns what was announced. Raises `StageUnavailable` when tries are spent.
 
     `announced` is what to verify against where somebody other than `remote` knows better; `tries` counts those that
-    bring no new byte.
+    bring no new byte. What an earlier process brought of the same bytes is not read again.
     """
-    partial = target.with_name(f"{target.name}.partial")
-    try:
-        announced = _with_patience(remote, partial, watch, announced, tries)
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
-    return announced
+    known = announced or with_patience(remote.announced, watch, tries)
+    with partial_file(known.sha256, target.with_name(f"{target.name}.partial")) as partial:
+        with_patience(lambda: _bring(remote, partial, known, watch), watch, tries, _Reached(partial, known.size))
+        shutil.move(partial, target)
+    return known
 
 
-def _with_patience(remote: Remote, partial: Path, watch: Watch, announced: Announced | None, tries: int) -> Announced:
-    """Try until `partial` is the file that was announced."""
-    furthest, failures = 0, 0
+@dataclass(frozen=True)
+class _Reached:
+    """How much of a file is here."""
+
+    partial: Path
+    size: int | None
+
+    def bytes(self) -> int:
+        return self.partial.stat().st_size if self.partial.is_file() else 0
+
+    def __str__(self) -> str:
+        of = "" if self.size is None else f" of {self.size:,}"
+        return f"{self.bytes():,}{of} bytes are here"
+
+
+def with_patience(
+    attempt: Callable[[], ResultT], watch: Watch, tries: int = TRIES, reached: _Reached | None = None
+) -> ResultT:
+    """Repeat `attempt` until it does not break; raises `StageUnavailable` after `tries` that brought no new byte."""
+    furthest, failures = reached.bytes() if reached else 0, 0
     while True:
         try:
-            announced = announced or remote.announced()
-            _continue(remote, partial, announced, watch)
-            _verify(remote, partial, announced)
+            return attempt()
         except TransferBroken as broken:
-            reached = partial.stat().st_size if partial.is_file() else 0
-            failures = 1 if reached > furthest else failures + 1
-            furthest = max(furthest, reached)
+            here = reached.bytes() if reached else 0
+            failures = 1 if here > furthest else failures + 1
+            furthest = max(furthest, here)
             if failures >= tries:
-                raise StageUnavailable(f"{broken}; {failures} tries, {_have(reached, announced)}") from broken
+                what = f", {reached}" if reached else ""
+                raise StageUnavailable(f"{broken}; {failures} tries{what}") from broken
             watch.sleep(_wait(broken, failures))
-        else:
-            return announced
 
 
 def sha256_of(path: Path) -> str:
@@ -102,10 +119,15 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _bring(remote: Remote, partial: Path, announced: Announced, watch: Watch) -> None:
+    _continue(remote, partial, announced, watch)
+    _verify(remote, partial, announced)
+
+
 def _continue(remote: Remote, partial: Path, announced: Announced, watch: Watch) -> None:
     partial.touch()
     there = partial.stat().st_size
-    if there == announced.size:
+    if announced.size is not None and there >= announced.size:
         return
     watch.begin(remote.name, there, announced.size)
     with remote.open(there) as body, partial.open("r+b") as file:
@@ -114,6 +136,7 @@ def _continue(remote: Remote, partial: Path, announced: Announced, watch: Watch)
         watch.begin(remote.name, body.offset, announced.size)
         for piece in body.pieces:
             file.write(piece)
+            file.flush()  # whoever kills this process, the bytes are here
             watch.received(remote.name, len(piece))
 
 
@@ -128,7 +151,7 @@ def _verify(remote: Remote, partial: Path, announced: Announced) -> None:
     elif announced.sha256 is not None and (found := sha256_of(partial)) != announced.sha256:
         wrong = f"the sha256 of {remote.name} is {found[:12]}, {announced.sha256[:12]} was announced"
     if wrong is not None:
-        partial.unlink()
+        os.truncate(partial, 0)
         _check_unchanged(remote, announced)
         raise TransferBroken(wrong)
 
@@ -145,9 +168,3 @@ def _check_unchanged(remote: Remote, announced: Announced) -> None:
 def _wait(broken: TransferBroken, failures: int) -> float:
     own = FIRST_WAIT * 2.0 ** (failures - 1)
     return min(LONGEST_WAIT, own if broken.wait is None else max(broken.wait, 0.0))
-
-
-def _have(reached: int, announced: Announced | None) -> str:
-    if announced is None or announced.size is None:
-        return f"{reached:,} bytes are here"
-    return f"{reached:,} of {announced.size:,} bytes are here"

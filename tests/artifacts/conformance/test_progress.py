@@ -56,6 +56,19 @@ def test_the_newest_checkpoint_comes_back_and_the_last_two_are_kept(
     assert store.survey()[address.folder].checkpoint_step == 30
 
 
+def test_checkpoints_that_add_to_each_other_all_stay(
+    store: Store, address: Address, hold: Hold, state: Callable[[str], Path], backend: Any
+) -> None:
+    progress = store.progress(address, hold(store, address).token)
+    assert progress.every() == []
+    for step in (10, 20, 30):
+        progress.add(step, state(f"step {step}"))
+    found = backend.open("elsewhere").progress(address, 1).every()
+    assert [(saved.step, (saved.path / "ranks" / "0").read_text()) for saved in found] == [
+        (step, f"step {step}") for step in (10, 20, 30)
+    ]
+
+
 def test_saving_the_same_step_again_replaces_it(
     store: Store, address: Address, hold: Hold, state: Callable[[str], Path]
 ) -> None:

@@ -33,6 +33,12 @@ class NoCheckpoints:
     def newest(self) -> SavedCheckpoint | None:
         return None
 
+    def add(self, step: int, directory: Path) -> None:
+        raise AssertionError("a data stage saved a checkpoint")
+
+    def every(self) -> list[SavedCheckpoint]:
+        return []
+
 
 def make(
     module: str, identity: object, output: Path, scratch: Path, inputs: Mapping[str, Path], log: TextIO

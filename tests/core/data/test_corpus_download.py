@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from dataset_server import COMMIT, DatasetServer, Fault, serving_dataset
+from dataset_server import COMMIT, DatasetServer, Fault, Get, serving_dataset
 
 from artifacts.address import Address
 from artifacts.lease import HeldLease
@@ -62,7 +62,8 @@ def fetch(hub: DatasetServer, make_elsewhere: Callable, tmp_path: Path) -> Calla
     """Collect shards [0, 4) in a process of its own."""
 
     def run(**environment: str) -> tuple[Path, Any]:
-        own = {**hub.environment(), "HF_HOME": str(tmp_path / "hf"), "MINISERIES_MIRROR": ""}
+        places = {"HF_HOME": str(tmp_path / "hf"), "MINISERIES_CACHE": str(tmp_path / "cache")}
+        own = {**hub.environment(), **places, "MINISERIES_MIRROR": ""}
         return make_elsewhere(collect, identity(), {**own, **environment})
 
     return run
@@ -134,11 +135,12 @@ def test_a_file_that_changes_under_the_run_is_named(hub: DatasetServer, fetch: C
 
 def test_what_was_read_is_in_the_metrics(hub: DatasetServer, tmp_path: Path, store: Store) -> None:
     outcome = run_stage(hub, store, tmp_path / "one").outcome()
+    assert outcome.metrics["revision"] == {"asked": COMMIT, "commit": COMMIT}
     assert outcome.metrics["read"] == [
         {
             "file": name,
             "bytes": len(content),
-            "sha256": hashlib.sha256(content).hexdigest(),
+            "sha256": sha256_of(content),
             "version": COMMIT,
             "rows": 400,
             "skipped": 0,
@@ -201,12 +203,15 @@ def run_stage(hub: DatasetServer, store: Store, folder: Path) -> Running:
     return Running(hub, lease, store, folder)
 
 
-def test_a_killed_download_fetches_only_what_is_missing(hub: DatasetServer, store: Store, tmp_path: Path) -> None:
+def test_a_killed_download_fetches_only_the_bytes_that_are_missing(
+    hub: DatasetServer, store: Store, tmp_path: Path
+) -> None:
     hub.held = {"shard_00002.parquet"}
     killed = run_stage(hub, store, tmp_path / "first")
     assert hub.holding.wait(60)
     progress = store.progress(killed.lease.address, killed.lease.token)
-    while (saved := progress.newest()) is None or saved.step < SHARDS - 1:
+    partial = tmp_path / "cache" / "downloads" / f"{sha256_of(hub.files['shard_00002.parquet'])}.partial"
+    while (saved := progress.newest()) is None or saved.step < SHARDS - 1 or partial.stat().st_size < 1000:
         assert killed.process.poll() is None
     killed.process.send_signal(signal.SIGKILL)
     killed.process.wait()
@@ -215,10 +220,33 @@ def test_a_killed_download_fetches_only_what_is_missing(hub: DatasetServer, stor
     hub.release.set()
     outcome = run_stage(hub, store, tmp_path / "second").outcome()
     assert outcome.status == "finished", outcome.error
-    assert [get.file for get in hub.counter.gets[before:]] == ["shard_00002.parquet"]
+    assert hub.counter.gets[before:] == [Get("shard_00002.parquet", 1000)]
+    assert not partial.exists()
     for name, content in hub.files.items():
         assert (tmp_path / "second" / "output" / name).read_bytes() == content
     assert [entry["number"] for entry in json.loads(corpus_json(tmp_path / "second"))["shards"]] == [0, 1, 2, 3]
+
+
+@pytest.mark.slow
+def test_a_shard_is_uploaded_with_one_checkpoint(hub: DatasetServer, store: Store, tmp_path: Path) -> None:
+    hub.held = {"shard_00002.parquet"}
+    stage = run_stage(hub, store, tmp_path / "one")
+    assert hub.holding.wait(60)
+    progress = store.progress(stage.lease.address, stage.lease.token)
+    while sum(len(shards_in(saved.path)) for saved in progress.every()) < SHARDS - 1:
+        assert stage.process.poll() is None
+    saved = [name for checkpoint in progress.every() for name in shards_in(checkpoint.path)]
+    assert sorted(saved) == ["shard_00000.parquet", "shard_00001.parquet", "shard_00003.parquet"]
+    hub.release.set()
+    assert stage.outcome().status == "finished"
+
+
+def shards_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.glob("*.parquet")]
+
+
+def sha256_of(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def corpus_json(folder: Path) -> str:

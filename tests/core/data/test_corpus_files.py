@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from core.data.corpus import collect
 from core.data.corpus.artifact import Corpus, read_documents, shard_file
 from core.data.corpus.file_listing import FileListing
 from core.data.corpus.source_text import readable_name
+from core.data.corpus.sources import find_source
+from core.data.corpus.watch import Watch
 from core.stages.context import StageError
 from core.stages.identity import CorpusIdentity
 
@@ -181,6 +184,29 @@ def test_files_that_changed_since_they_were_planned_are_refused(make: Callable, 
         StageError, match=r"changed: it was files-[0-9a-f]{12}, it is files-[0-9a-f]{12}; plan it again"
     ):
         make(collect, planned)
+
+
+def test_a_file_that_changes_between_listing_and_reading_is_named(folder: Callable, tmp_path: Path) -> None:
+    place = folder({"a.txt": b"one", "b.txt": b"two"})
+    source = find_source(place)
+    revision = source.resolve(identity(place).revision, Watch())
+    assert source.validation_shard == 1, "the files are listed now"
+    folder({"a.txt": b"other"})
+    with pytest.raises(StageError, match=r"a\.txt changed under the run: version .* became .*; plan it again"):
+        source.write_shard(0, revision, tmp_path / "shard.parquet", Watch())
+
+
+def test_a_bucket_without_credentials_is_one_line(tmp_path: Path) -> None:
+    program = "from core.data.corpus.file_listing import FileListing; FileListing('files:s3://somewhere/*.txt').files"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    own = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_EC2_METADATA_DISABLED": "true", "HOME": str(tmp_path)}
+    process = subprocess.run(
+        [sys.executable, "-c", program], env={**environment, **own}, capture_output=True, text=True, check=False
+    )
+    assert process.stderr.splitlines()[-1] == (
+        "core.stages.context.StageUnavailable: files:s3://somewhere/*.txt cannot be listed: "
+        "Unable to locate credentials; check the URL and its access"
+    )
 
 
 @pytest.mark.parametrize(

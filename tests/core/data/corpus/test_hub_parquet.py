@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.data.corpus import collect
-from core.data.corpus.artifact import Corpus
+from core.data.corpus.artifact import LONGEST_DOCUMENT, Corpus
 from core.stages.identity import CorpusIdentity
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -33,7 +33,7 @@ class Hub(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {}
         self.status, self.code = 200, ""
         self.cut = 0
-        self.revisions: set[str] = set()
+        self.asked: list[tuple[str, str]] = []  # method and revision
 
     @property
     def url(self) -> str:
@@ -54,7 +54,7 @@ class Answer(BaseHTTPRequestHandler):
     def _answer(self, *, with_body: bool) -> None:
         _, _, owner, name, _, revision, file = self.path.split("/")
         assert f"/datasets/{owner}/{name}" == REPOSITORY
-        self.server.revisions.add(revision)
+        self.server.asked.append((self.command, revision))
         body = self.server.files.get(file, b"")
         status, code = self.server.status, self.server.code
         if status == 200 and file not in self.server.files:
@@ -91,13 +91,14 @@ def hub() -> Iterator[Hub]:
 def fetch(hub: Hub, make_elsewhere: Callable, tmp_path: Path) -> Callable[..., tuple[Path, Any]]:
     """Collect shards of climbmix from the server, in a process of its own: the client reads the environment once."""
 
-    def run(first: int = 0, end: int = 1, **environment: str) -> tuple[Path, Any]:
-        identity = CorpusIdentity(source="climbmix", revision=COMMIT, first_shard=first, end_shard=end)
+    def run(first: int = 0, end: int = 1, revision: str = COMMIT, **environment: str) -> tuple[Path, Any]:
+        identity = CorpusIdentity(source="climbmix", revision=revision, first_shard=first, end_shard=end)
         settings = {
             "HF_ENDPOINT": hub.url,
             "HF_HUB_DISABLE_XET": "1",
             "HF_HUB_DISABLE_TELEMETRY": "1",
             "HF_HOME": str(tmp_path / "hf"),
+            "MINISERIES_CACHE": str(tmp_path / "cache"),
             "NO_PROXY": "127.0.0.1,localhost",
         }
         return make_elsewhere(collect, identity, {**settings, **environment})
@@ -130,7 +131,22 @@ def test_shards_are_fetched_at_the_pinned_revision_and_kept_unchanged(hub: Hub, 
     corpus = Corpus.load(folder)
     assert (corpus.revision, corpus.validation_shard) == (COMMIT, 6542)
     assert [(shard.documents, shard.characters) for shard in corpus.shards] == [(3, 11), (1, 8)]
-    assert hub.revisions == {COMMIT}
+    assert {revision for _, revision in hub.asked} == {COMMIT}
+
+
+def test_a_branch_is_resolved_once_and_every_shard_read_at_its_commit(hub: Hub, fetch: Callable) -> None:
+    hub.files = {f"shard_0654{number}.parquet": parquet(text=["one"]) for number in range(3)}
+    _, process = fetch(6540, 6543, revision="main")
+    assert process.returncode == 0, process.stderr
+    assert hub.asked[0] == ("HEAD", "main")
+    assert sorted(hub.asked[1:]) == [("GET", COMMIT)] * 3 + [("HEAD", COMMIT)] * 3
+    assert f"revision 'main' is not pinned; what is read is commit {COMMIT}" in process.stdout
+
+
+def test_a_document_longer_than_any_corpus_has_is_named(hub: Hub, fetch: Callable) -> None:
+    hub.files = {"shard_00000.parquet": parquet(text=["one", "two", "x" * (LONGEST_DOCUMENT + 1)])}
+    _, process = fetch()
+    assert "shard_00000.parquet: row 2 has 50,000,001 bytes, 50,000,000 at most; split or drop" in one_line(process)
 
 
 @pytest.mark.parametrize(
