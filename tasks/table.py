@@ -8,6 +8,7 @@ from prefect import Task
 
 from core.stages.kind import StageKind
 from tasks.corpus import corpus
+from tasks.decontaminate import decontaminate
 from tasks.evaluate import evaluate
 from tasks.export_hf import export_hf
 from tasks.export_native import export_native
@@ -32,6 +33,7 @@ TASKS: dict[StageKind, Task[..., Any]] = {
     StageKind.SFT: sft,
     StageKind.LONG_SFT: long_sft,
     StageKind.EVALUATE: evaluate,
+    StageKind.DECONTAMINATE: decontaminate,
     StageKind.EXPORT_NATIVE: export_native,
     StageKind.EXPORT_HF: export_hf,
     StageKind.PUBLISH: publish,

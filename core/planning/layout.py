@@ -15,7 +15,10 @@ from core.planning.plan import PlannedStage
 from core.planning.stage import Stage
 from core.stages.kind import StageKind
 
-TILES = (StageKind.CORPUS, StageKind.TOKENIZER, StageKind.PACK, StageKind.MIXTURE, StageKind.QUESTIONS)
+TILES = (
+    *(StageKind.CORPUS, StageKind.TOKENIZER, StageKind.PACK),
+    *(StageKind.MIXTURE, StageKind.QUESTIONS, StageKind.DECONTAMINATE),
+)
 BEHIND = (StageKind.EVALUATE, StageKind.EXPORT_NATIVE, StageKind.EXPORT_HF)  # share one place behind their model
 
 MARGIN, COLUMN, BOX = 24, 158, 140  # a column is a box and the gap behind it

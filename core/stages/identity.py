@@ -103,6 +103,18 @@ class EvaluateIdentity:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DecontaminateIdentity:
+    """What training text shares with questions; inputs `questions`, `tokenizer` and `group-000`, which defines the stream.
+
+    Further groups are read, but not identity.
+    """
+
+    ngram: int  # words in a row
+    rows: int  # of the stream that are read, from the first
+    stream_shards: int  # where the stream ends and the next epoch begins
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExportIdentity:
     """An export of a model; inputs `model`, `tokenizer`."""
 
@@ -129,6 +141,7 @@ Identity = (
     | QuestionsIdentity
     | FinetuneIdentity
     | EvaluateIdentity
+    | DecontaminateIdentity
     | ExportIdentity
     | PublishIdentity
 )
@@ -144,6 +157,7 @@ IDENTITY_TYPES: dict[StageKind, type[Identity]] = {
     StageKind.SFT: FinetuneIdentity,
     StageKind.LONG_SFT: FinetuneIdentity,
     StageKind.EVALUATE: EvaluateIdentity,
+    StageKind.DECONTAMINATE: DecontaminateIdentity,
     StageKind.EXPORT_NATIVE: ExportIdentity,
     StageKind.EXPORT_HF: ExportIdentity,
     StageKind.PUBLISH: PublishIdentity,

@@ -23,6 +23,7 @@ class StageKind(StrEnum):
     SFT = "sft"
     LONG_SFT = "long_sft"
     EVALUATE = "evaluate"
+    DECONTAMINATE = "decontaminate"
     EXPORT_NATIVE = "export_native"
     EXPORT_HF = "export_hf"
     PUBLISH = "publish"
@@ -56,6 +57,7 @@ DEFINITIONS: dict[StageKind, Definition] = {
     StageKind.SFT: Definition(2, Resource.GPU, "core.training.finetune:produce"),
     StageKind.LONG_SFT: Definition(2, Resource.GPU, "core.training.finetune:produce"),
     StageKind.EVALUATE: Definition(1, Resource.GPU, "core.evaluation.evaluate:produce"),
+    StageKind.DECONTAMINATE: Definition(1, Resource.CPU, "core.data.decontamination.decontaminate:produce"),
     StageKind.EXPORT_NATIVE: Definition(1, Resource.CPU, "core.export.native:produce"),
     StageKind.EXPORT_HF: Definition(1, Resource.CPU, "core.export.huggingface:produce"),
     StageKind.PUBLISH: Definition(1, Resource.IO, "core.publishing.publish:produce"),

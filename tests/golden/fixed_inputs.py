@@ -15,12 +15,15 @@ import numpy as np
 from fixed_models import BASE, CHAT, LENGTH, VOCABULARY, write_model
 from fixed_text import numbers, some_documents
 
+from core.data.best_fit import BestFitPacker
 from core.data.corpus.artifact import Corpus, Shard, shard_file, write_documents
+from core.data.packed_documents import PackedDocuments
 from core.data.rows import RowsWriter
 from core.data.tokenizer import Tokenizer
 from core.model.checkpoint import ModelState
 from core.posttraining.conversation import Conversation, Part, assistant, user
 from core.posttraining.held_out import HeldOut, write_held_out
+from core.posttraining.questions import Question, write_questions
 from core.recipes.vocabulary import SPECIAL_TOKENS, SPLIT_PATTERN
 
 MERGES = (
@@ -78,6 +81,36 @@ class FixedInputs:
     def more_rows(self) -> Path:
         """Another group: 12 steps of 6 rows wrap around."""
         return self._rows("more-rows", 17, seed=2)
+
+    @cached_property
+    def text_rows(self) -> Path:
+        """A group of rows of text, one shard of 40 documents, with its index."""
+        folder, tokenizer = self.folder("text-rows"), Tokenizer.load(self.tokenizer)
+        sequences = [np.array([tokenizer.bos, *tokenizer.encode(text)], np.uint32) for text in self._texts]
+        packer = BestFitPacker(8 * LENGTH + 1, 10)
+        with RowsWriter(folder, "rows", packer.capacity, VOCABULARY) as writer:
+            for row in packer.rows(sequences):
+                writer.append(row)
+            placed, kept = (np.array(one, np.int64) for one in (packer.placed, packer.placed_tokens))
+            lengths = np.array([len(sequence) for sequence in sequences], np.int64)
+            index = PackedDocuments.placed(lengths, placed, kept, packer.capacity)
+            index.save(folder, "rows")
+            shard = Shard(number=0, file=shard_file(0), documents=len(sequences), characters=0)
+            writer.statistics["shards"] = [asdict(account) for account in index.accounts([shard])]
+        return folder
+
+    @cached_property
+    def quoting_questions(self) -> Path:
+        """Three questions, of which the first quotes the text of `text_rows`."""
+        folder = self.folder("quoting-questions")
+        quoted = " ".join(self._texts[3].split()[:6])
+        asked = [("reading", f"Who wrote: {quoted}?"), ("reading", "Nobody wrote this at all."), ("counting", "2 + 2?")]
+        write_questions(folder, [Question(task, Conversation((user(text), assistant("Me.")))) for task, text in asked])
+        return folder
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        return list(some_documents(40, seed=7))
 
     @cached_property
     def validation_rows(self) -> Path:

@@ -24,6 +24,7 @@ from core.stages.child import find_producer
 from core.stages.context import StageContext
 from core.stages.identity import (
     CorpusIdentity,
+    DecontaminateIdentity,
     EvaluateIdentity,
     ExportIdentity,
     FinetuneIdentity,
@@ -172,6 +173,12 @@ CASES: Mapping[StageKind, Mapping[str, Case]] = {
             EvaluateIdentity(suite="chat", **SIZES),
             {"model": "chat_model", "tokenizer": "tokenizer", "validation": "mixture"},
         ),
+    },
+    StageKind.DECONTAMINATE: {
+        "quoted": Case(
+            DecontaminateIdentity(ngram=3, rows=1000, stream_shards=1),
+            {"questions": "quoting_questions", "tokenizer": "tokenizer", "group-000": "text_rows"},
+        )
     },
     StageKind.EXPORT_NATIVE: EXPORTS,
     StageKind.EXPORT_HF: EXPORTS,
