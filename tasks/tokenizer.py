@@ -12,7 +12,9 @@ from tasks.stage_task import stage_task
 
 def summary(metrics: Mapping[str, object]) -> str:
     """What a person wants to read beside the finished stage."""
-    return f"{number(metrics, 'vocabulary_size')} tokens"
+    compression = metrics.get("bytes_per_token")
+    news = f", {compression['news']:.2f} bytes a token of news" if isinstance(compression, Mapping) else ""
+    return f"{number(metrics, 'vocabulary_size')} tokens{news}"
 
 
 tokenizer = stage_task(StageKind.TOKENIZER, launcher=Launcher.PROCESS, retries=1, summary=summary)

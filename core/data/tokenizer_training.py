@@ -1,4 +1,4 @@
-"""The tokenizer stage: a byte-pair vocabulary counted on training documents, special tokens appended at its top.
+"""The tokenizer stage: a byte-pair vocabulary counted on training documents, special tokens on top, and how it fares.
 
 rustbpe is deterministic whatever its threads and batches. It counts chunks of the split pattern, so memory follows
 the number of distinct chunks and one batch of documents, not the corpus.
@@ -13,6 +13,7 @@ import rustbpe
 
 from core.data.corpus.artifact import Corpus, read_documents
 from core.data.tokenizer import Tokenizer
+from core.data.tokenizer_evaluation import evaluate, save, vocabularies
 from core.stages.context import Metrics, StageContext, StageError
 from core.stages.identity import TokenizerIdentity
 from core.stages.report import Reporter
@@ -37,8 +38,9 @@ def produce(context: StageContext[TokenizerIdentity]) -> Metrics:
     ranks = {bytes(token): rank for token, rank in trainer.get_mergeable_ranks()}
     if len(ranks) != mergeable:
         raise StageError(
-            f"{documents.characters:,} characters of training text give {len(ranks):,} tokens of the {mergeable:,} "
-            f"that a vocabulary of {identity.vocabulary_size:,} needs; use more shards or a smaller vocabulary"
+            f"{documents.characters:,} characters of training text give {len(ranks) - BYTES:,} merges of the "
+            f"{mergeable - BYTES:,} that a vocabulary of {identity.vocabulary_size:,} needs; "
+            "use more shards or a smaller vocabulary"
         )
     tokenizer = Tokenizer(identity.pattern, identity.special_tokens, ranks)
     tokenizer.save(context.output)
@@ -47,7 +49,19 @@ def produce(context: StageContext[TokenizerIdentity]) -> Metrics:
         "documents": documents.documents,
         "characters": documents.characters,
         "longest_token_bytes": int(tokenizer.token_bytes.max()),
+        **_evaluate(context, tokenizer),
     }
+
+
+def _evaluate(context: StageContext[TokenizerIdentity], tokenizer: Tokenizer) -> Metrics:
+    """Bytes per token of each text, of this vocabulary and of the references; also in the log and `evaluation.json`."""
+    evaluation = evaluate(tokenizer)
+    save(evaluation, context.output)
+    for compression in evaluation:
+        context.report.log(str(compression))
+    others = {name: {one.text: round(one.references[name], 3) for one in evaluation} for name in vocabularies()}
+    own = {one.text: round(one.bytes_per_token, 3) for one in evaluation}
+    return {"bytes_per_token": own, **{f"bytes_per_token_{name}": values for name, values in others.items()}}
 
 
 class TrainingText:

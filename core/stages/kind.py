@@ -48,7 +48,7 @@ class Definition:
 
 DEFINITIONS: dict[StageKind, Definition] = {
     StageKind.CORPUS: Definition(1, Resource.IO, "core.data.corpus.collect:produce"),
-    StageKind.TOKENIZER: Definition(1, Resource.CPU, "core.data.tokenizer_training:produce"),
+    StageKind.TOKENIZER: Definition(2, Resource.CPU, "core.data.tokenizer_training:produce"),
     StageKind.PACK: Definition(2, Resource.CPU, "core.data.pack:produce"),
     StageKind.PRETRAIN: Definition(2, Resource.GPU, "core.training.pretrain:produce"),
     StageKind.RECALIBRATE: Definition(2, Resource.GPU, "core.training.recalibrate:produce"),

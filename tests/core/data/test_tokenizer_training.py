@@ -47,7 +47,9 @@ def test_the_vocabulary_does_not_depend_on_the_order_of_documents(
 def test_a_corpus_too_small_for_the_vocabulary_is_refused(
     make: Callable, corpus_of: Callable, tokenizer_identity: Callable
 ) -> None:
-    with pytest.raises(StageError, match=r"11 characters of training text give 2\d\d tokens of the 503"):
+    with pytest.raises(
+        StageError, match=r"^11 characters of training text give \d merges of the 247 that .* 512 needs"
+    ):
         make(tokenizer_training, tokenizer_identity(), corpus=corpus_of(["hello world"]))
 
 
