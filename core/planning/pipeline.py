@@ -28,6 +28,7 @@ def mixture_stage(recipe: Recipe, finetuning: Finetuning, name: str) -> Stage:
     identity = MixtureIdentity(
         training=finetuning.training,
         validation=finetuning.validation,
+        persona=finetuning.persona,
         row_tokens=finetuning.sequence_length + 1,
         seed=finetuning.seed,
     )

@@ -44,7 +44,10 @@ class Message:
 
 @dataclass(frozen=True)
 class Conversation:
-    """At least one message. Raises `ConversationError` for roles out of turn or parts where only text may stand."""
+    """At least one message. Raises `ConversationError` for roles out of turn, parts where only text may stand, no text.
+
+    Half of a surrogate pair is no text: a tokenizer would put another character in its place.
+    """
 
     messages: tuple[Message, ...]
 
@@ -61,6 +64,8 @@ class Conversation:
                 raise ConversationError(f"message {index} has no content")
             if message.role == "user" and [part.kind for part in message.parts] != ["text"]:
                 raise ConversationError(f"message {index}: only an assistant's message may have parts; use a string")
+            if not all(_is_text(part.text) for part in message.parts):
+                raise ConversationError(f"message {index} holds no text, or half of a surrogate pair")
 
     def before_answer(self) -> Conversation:
         """This conversation up to its last question: without the assistant's last message, if it ends in one."""
@@ -92,6 +97,16 @@ def parse_conversation(value: object) -> Conversation:
 def conversation_json(conversation: Conversation) -> dict[str, object]:
     """The value that `parse_conversation` reads back as the same conversation."""
     return {"messages": [{"role": turn.role, "content": _content_json(turn)} for turn in conversation.messages]}
+
+
+def _is_text(text: object) -> bool:
+    if not isinstance(text, str):
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _merge_system(messages: list[Mapping[str, object]]) -> list[Mapping[str, object]]:

@@ -1,16 +1,18 @@
 """The mixture stage: conversations of several tasks, shuffled together, rendered, masked and packed to rows of T+1.
 
 Every (task, example) stands `epochs` times in one list that one seed shuffles, so the rows are a function of the
-identity alone. Nothing disappears unseen: truncated and dropped conversations and padding are counted, per task
-where a task can be blamed. `validation.jsonl` keeps the validation conversations as text.
+identity alone. Nothing disappears unseen: skipped, truncated and dropped conversations and padding are counted, and
+how long conversations were before they were cut, per task where a task can be blamed. `validation.jsonl` keeps the
+validation conversations as text.
 """
 
 from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from core.data.rows import RowsWriter
 from core.data.tokenizer import Tokenizer
@@ -18,14 +20,15 @@ from core.posttraining.best_fit_pad import BestFitPadPacker
 from core.posttraining.held_out import HeldOut, write_held_out
 from core.posttraining.rendering import Rendered, render
 from core.posttraining.tasks.table import find_tasks
-from core.posttraining.tasks.task import Examples, Split, Task
-from core.posttraining.words import Words, collect_words
+from core.posttraining.tasks.task import Examples, Material, Split, Task
+from core.posttraining.words import collect_words
 from core.recipes.recipe import MixtureTask
 from core.stages.context import Metrics, StageContext, StageError
 from core.stages.identity import MixtureIdentity
 from core.stages.report import Reporter
 
 MASK_VALUES = 2  # a mask is a matrix of ids below 2
+SHORTEST = 32  # tokens: the first bound of the histogram of lengths, each next one is twice that
 
 
 @dataclass
@@ -34,21 +37,38 @@ class TaskCounts:
 
     origin: str
     epochs: int
+    skipped: int  # rows at the origin that are no conversation
     conversations: int = 0
     truncated: int = 0  # longer than a row: their end is cut
     cut_tokens: int = 0
     without_answer: int = 0  # no supervised token left: not packed
     tokens: int = 0
     supervised_tokens: int = 0
+    longest: int = 0  # tokens, before truncation
+    lengths: Counter[int] = field(default_factory=Counter)  # conversations of at most 32, 64, 128 ... tokens
 
     def add(self, rendered: Rendered) -> None:
         """Count one conversation."""
+        whole = len(rendered.tokens) + rendered.cut
         self.conversations += 1
         self.truncated += rendered.cut > 0
         self.cut_tokens += rendered.cut
         self.without_answer += rendered.supervised == 0
         self.tokens += len(rendered.tokens)
         self.supervised_tokens += rendered.supervised
+        self.longest = max(self.longest, whole)
+        self.lengths[max(SHORTEST, 1 << (whole - 1).bit_length())] += 1
+
+    def listing(self) -> dict[str, object]:
+        """As JSON; lengths by rising bound."""
+        return {**asdict(self), "lengths": {f"<={bound}": self.lengths[bound] for bound in sorted(self.lengths)}}
+
+    def __str__(self) -> str:
+        mean = self.tokens / self.conversations if self.conversations else 0
+        return (
+            f"{self.conversations:,} conversations of {mean:,.0f} tokens, the longest {self.longest:,}, "
+            f"{self.truncated:,} cut, {self.skipped:,} skipped"
+        )
 
 
 @dataclass(frozen=True)
@@ -60,12 +80,13 @@ class OpenTask:
     counts: TaskCounts
 
 
-def open_tasks(lines: Sequence[MixtureTask], split: Split, words: Words) -> list[OpenTask]:
+def open_tasks(lines: Sequence[MixtureTask], split: Split, material: Material) -> list[OpenTask]:
     """Find and open the tasks of one split; raise `StageError` for an unknown or repeated name, or no examples."""
-    return [
-        OpenTask(task, task.open(split, line.rows, words), TaskCounts(task.origin(split), line.epochs))
-        for line, task in zip(lines, find_tasks(lines), strict=True)
-    ]
+    opened = []
+    for line, task in zip(lines, find_tasks(lines), strict=True):
+        examples = task.open(split, line.rows, material)
+        opened.append(OpenTask(task, examples, TaskCounts(examples.origin, line.epochs, examples.skipped)))
+    return opened
 
 
 def in_mixed_order(tasks: Sequence[OpenTask], seed: int) -> list[tuple[OpenTask, int]]:
@@ -81,8 +102,9 @@ def produce(context: StageContext[MixtureIdentity]) -> Metrics:
     tokenizer = Tokenizer.load(context.inputs["tokenizer"])
     words = collect_words(context.inputs["corpus"])
     context.report.log(f"{len(words.training):,} words to spell, {len(words.validation):,} more held out")
-    training = open_tasks(identity.training, "training", words)
-    validation = open_tasks(identity.validation, "validation", words)
+    material = Material(words, identity.persona)
+    training = open_tasks(identity.training, "training", material)
+    validation = open_tasks(identity.validation, "validation", material)
     made = {
         "train": _write_rows(context, training, "train", tokenizer),
         "validation": _write_rows(context, validation, "validation", tokenizer),
@@ -113,6 +135,8 @@ def _write_rows(
         for row in packer.pack(_rendered(order, tokenizer, row_tokens, context.report, name)):
             rows.append(row.tokens)
             masks.append(row.mask)
+    for task in tasks:
+        context.report.log(f"{name}, {task.task.name}: {task.counts}")
     counts = [task.counts for task in tasks]
     return {
         "rows": packer.rows,
@@ -121,7 +145,7 @@ def _write_rows(
         "padding_share": packer.padding_share,
         "truncated": sum(count.truncated for count in counts),
         "dropped": packer.dropped,
-        "tasks": {task.task.name: asdict(task.counts) for task in tasks},
+        "tasks": {task.task.name: task.counts.listing() for task in tasks},
     }
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from core.posttraining.conversation import Conversation, ConversationError, conversation_json, parse_conversation
 from core.posttraining.tasks.table import find_tasks
-from core.posttraining.tasks.task import Examples, Exercise, Task
+from core.posttraining.tasks.task import Examples, Exercise, Material, Task
 from core.posttraining.words import collect_words
 from core.recipes.recipe import MixtureTask
 from core.stages.context import Metrics, StageContext, StageError
@@ -36,10 +36,10 @@ def produce(context: StageContext[QuestionsIdentity]) -> Metrics:
     """Write the questions, task by task; raise `StageError` for a task whose answers nobody can judge."""
     lines = context.identity.tasks
     tasks = examinable(lines)
-    words = collect_words(context.inputs["corpus"])
-    opened = [task.open("validation", line.rows, words) for task, line in zip(tasks, lines, strict=True)]
+    material = Material(collect_words(context.inputs["corpus"]))
+    opened = [task.open("validation", line.rows, material) for task, line in zip(tasks, lines, strict=True)]
     for task, examples in zip(tasks, opened, strict=True):
-        context.report.log(f"{task.name}: {len(examples):,} questions from {task.origin('validation')}")
+        context.report.log(f"{task.name}: {len(examples):,} questions, {examples.origin}")
     questions = (
         question_of(task.name, example)
         for task, examples in zip(tasks, opened, strict=True)
@@ -47,7 +47,7 @@ def produce(context: StageContext[QuestionsIdentity]) -> Metrics:
     )
     write_questions(context.output, questions)
     counts = {task.name: len(examples) for task, examples in zip(tasks, opened, strict=True)}
-    origins = {task.name: task.origin("validation") for task in tasks}
+    origins = {task.name: examples.origin for task, examples in zip(tasks, opened, strict=True)}
     return {"questions": sum(counts.values()), "tasks": counts, "origins": origins}
 
 

@@ -19,6 +19,7 @@ from core.recipes.recipe import (
     Evaluation,
     Finetuning,
     MixtureTask,
+    Persona,
     Pretraining,
     Publication,
     Recipe,
@@ -63,6 +64,13 @@ CHAT_TASKS = (
     MixtureTask(name="gsm8k", rows=None, epochs=4),
     MixtureTask(name="simple-spelling", rows=200_000),
     MixtureTask(name="spelling-bee", rows=80_000),
+)
+PERSONA = Persona(
+    name="nanochat",
+    family="the miniseries",
+    maker="the miniseries pipeline",
+    design="nanochat, an open project of Andrej Karpathy",
+    skills="chat, answer simple questions, spell words, count letters, and use Python for small calculations",
 )
 LONG_TASKS = (*CHAT_TASKS, MixtureTask(name="tulu-long", rows=100_000))
 VALIDATION_TASKS = (
@@ -139,6 +147,7 @@ def family_recipe(member: Member) -> Recipe:
     finetuning = Finetuning(
         training=CHAT_TASKS,
         validation=VALIDATION_TASKS,
+        persona=PERSONA,
         sequence_length=member.architecture.sequence_length,
         batch_tokens=member.batch_tokens,
         optimization=finetune_optimization(member.optimization, batch_scale=(member.batch_tokens / 524_288) ** 0.5),

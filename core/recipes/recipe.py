@@ -83,11 +83,24 @@ class MixtureTask:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Persona:
+    """Who a fine-tuned model says it is, in the words that the identity task puts into its sentences."""
+
+    name: str
+    family: str  # a small language model of ...
+    maker: str  # was trained by ...
+    design: str  # which follows ...
+    skills: str  # can ...
+    conversations: str | None = None  # a pinned file that says it instead: conversations:URL#sha256=HEX
+
+
+@dataclass(frozen=True, kw_only=True)
 class Finetuning:
     """Supervised fine-tuning of the base model, from its weights and its optimizer state."""
 
     training: tuple[MixtureTask, ...]
     validation: tuple[MixtureTask, ...]
+    persona: Persona | None  # needed by the identity task
     sequence_length: int
     batch_tokens: int
     optimization: Optimization

@@ -87,6 +87,7 @@ def finetuning(optimization: Optimization, sequence_length: int, batch_tokens: i
     return Finetuning(
         training=TRAINING_TASKS,
         validation=VALIDATION_TASKS,
+        persona=None,
         sequence_length=sequence_length,
         batch_tokens=batch_tokens,
         optimization=replace(

@@ -7,7 +7,7 @@ from typing import Literal
 
 from core.model.architecture import Architecture
 from core.recipes.optimization import Optimization
-from core.recipes.recipe import Direction, MixtureTask, Precision, Visibility
+from core.recipes.recipe import Direction, MixtureTask, Persona, Precision, Visibility
 from core.stages.kind import StageKind
 
 PackedDirection = Direction | Literal["each"]  # each: the same documents forward and backward, for measuring
@@ -69,6 +69,7 @@ class MixtureIdentity:
 
     training: tuple[MixtureTask, ...]
     validation: tuple[MixtureTask, ...]
+    persona: Persona | None
     row_tokens: int  # T + 1
     seed: int
 

@@ -52,7 +52,7 @@ DEFINITIONS: dict[StageKind, Definition] = {
     StageKind.PACK: Definition(2, Resource.CPU, "core.data.pack:produce"),
     StageKind.PRETRAIN: Definition(2, Resource.GPU, "core.training.pretrain:produce"),
     StageKind.RECALIBRATE: Definition(2, Resource.GPU, "core.training.recalibrate:produce"),
-    StageKind.MIXTURE: Definition(1, Resource.CPU, "core.posttraining.mixture:produce"),
+    StageKind.MIXTURE: Definition(2, Resource.CPU, "core.posttraining.mixture:produce"),
     StageKind.QUESTIONS: Definition(1, Resource.CPU, "core.posttraining.questions:produce"),
     StageKind.SFT: Definition(2, Resource.GPU, "core.training.finetune:produce"),
     StageKind.LONG_SFT: Definition(2, Resource.GPU, "core.training.finetune:produce"),

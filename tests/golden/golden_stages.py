@@ -18,6 +18,7 @@ from fixed_text import write_standard_library
 
 from artifacts.progress import SavedCheckpoint
 from core.data.corpus import python_docs
+from core.recipes.miniseries import PERSONA
 from core.recipes.recipe import MixtureTask
 from core.recipes.vocabulary import SPECIAL_TOKENS, SPLIT_PATTERN
 from core.stages.child import find_producer
@@ -152,7 +153,7 @@ CASES: Mapping[StageKind, Mapping[str, Case]] = {
     },
     StageKind.MIXTURE: {
         "generated": Case(
-            MixtureIdentity(training=TASKS, validation=TASKS[:2], row_tokens=4 * LENGTH + 1, seed=42),
+            MixtureIdentity(training=TASKS, validation=TASKS[:2], persona=PERSONA, row_tokens=4 * LENGTH + 1, seed=42),
             {"tokenizer": "tokenizer", "corpus": "corpus"},
         )
     },

@@ -15,10 +15,11 @@ VARIABLE = "MINISERIES_MIRROR"
 
 def mirrored(file: HubFile) -> FsspecFile | None:
     """The copy of `file` on the mirror, if one is configured; whether it is there is seen when it is read."""
+    root = mirrored_dataset(file.repository, file.revision)
+    return None if root is None else FsspecFile(url=f"{root}/{file.name}", name=file.name)
+
+
+def mirrored_dataset(repository: str, revision: str) -> str | None:
+    """Where a mirror, if one is configured, keeps the files of a dataset."""
     mirror = os.environ.get(VARIABLE, "").rstrip("/")
-    if not mirror:
-        return None
-    return FsspecFile(
-        url=f"{mirror}/datasets/{file.repository}/resolve/{file.revision}/{file.name}",
-        name=file.name,
-    )
+    return f"{mirror}/datasets/{repository}/resolve/{revision}" if mirror else None

@@ -1,7 +1,8 @@
-"""Tasks whose examples lie on the Hugging Face Hub: loaded once, parsed one row at a time.
+"""Tasks whose examples lie on the Hugging Face Hub or its mirror: loaded once, parsed one row at a time.
 
-Rows are shuffled by one fixed seed before any are taken: the first 5,200 of a test set that is sorted by subject
-would measure a few subjects. Revisions are pinned where a commit is known.
+A mirror (`MINISERIES_MIRROR`, a folder or bucket, see `core.data.corpus.mirror`) is asked first, and trusted to have
+what it says. Rows are shuffled by one fixed seed before any are taken: the first 5,200 of a test set that is sorted by
+subject would measure a few subjects. Revisions are pinned where a commit is known.
 """
 
 from __future__ import annotations
@@ -9,25 +10,18 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from core.posttraining.conversation import Conversation, ConversationError
+from core.data.corpus.mirror import VARIABLE, mirrored_dataset
+from core.posttraining.conversation import Conversation
+from core.posttraining.tasks.data_files import Table, open_files, split_files
 from core.posttraining.tasks.judge import Judge
-from core.posttraining.tasks.task import Examples, Split
-from core.posttraining.words import Words
+from core.posttraining.tasks.task import Examples, Material, Split
 from core.stages.context import StageError, StageUnavailable
 
 SHUFFLE_SEED = 42
 
 Row = Mapping[str, Any]
-
-
-class Table(Protocol):
-    """Rows by index, as `datasets.Dataset` gives them."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Row: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +37,16 @@ class HubSplit:
         return f"{self.repository} {self.config or 'default'}/{self.split} at {self.revision}"
 
     def load(self) -> Table:
-        """Read it from the Hub or from the local cache; raise `StageError` naming the data set."""
+        """Read it from the mirror, the Hub or the local cache; raise `StageError` naming the data set."""
+        files = self._mirrored_files()
+        return open_files(files) if files else self._load_from_hub()
+
+    def _mirrored_files(self) -> tuple[str, ...]:
+        """Its files on the mirror; none where there is no mirror or none of them."""
+        root = mirrored_dataset(self.repository, self.revision or "main")
+        return split_files(root, (self.config,) if self.config else ("data", ""), self.split) if root else ()
+
+    def _load_from_hub(self) -> Table:
         import datasets
 
         try:
@@ -52,8 +55,9 @@ class HubSplit:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             kind = StageUnavailable if isinstance(error, ConnectionError) else StageError
             raise kind(
-                f"cannot load {self} from the Hugging Face Hub: {reason}; run this stage once where it can be "
-                "reached, copy that machine's cache here and set HF_HOME, or take the task out of the recipe"
+                f"cannot load {self} from the Hugging Face Hub: {reason}; set {VARIABLE} to a folder or bucket that "
+                "has its files, or run this stage once where the Hub can be reached, copy that machine's cache here "
+                "and set HF_HOME, or take the task out of the recipe"
             ) from error
         return table
 
@@ -69,15 +73,11 @@ class HubTask:
     validation: HubSplit
     parse: Callable[[Row], Conversation]
 
-    def origin(self, split: Split) -> str:
-        """Repository, configuration, split and revision."""
-        return str(self._source(split))
-
-    def open(self, split: Split, rows: int | None, words: Words) -> Examples:
+    def open(self, split: Split, rows: int | None, material: Material) -> Examples:
         """The first `rows` of the shuffled split."""
         source = self._source(split)
         table = source.load()
-        return take(table, shuffled(range(len(table))), rows, self.parse, str(source))
+        return take(table, shuffled(range(len(table))), rows, self.parse, origin=str(source))
 
     def _source(self, split: Split) -> HubSplit:
         source = self.training if split == "training" else self.validation
@@ -94,12 +94,20 @@ def shuffled(indices: Sequence[int]) -> list[int]:
 
 
 def take(
-    table: Table, order: Sequence[int], rows: int | None, parse: Callable[[Row], Conversation], origin: str
+    table: Table,
+    order: Sequence[int],
+    rows: int | None,
+    parse: Callable[[Row], Conversation],
+    *,
+    origin: str,
+    skipped: int = 0,
 ) -> Examples:
-    """The first `rows` of `order` as conversations; raise `StageError` when there are fewer."""
+    """The first `rows` of `order` as conversations; raise `StageError` when there are fewer, or none."""
+    if not order:
+        raise StageError(f"{origin} has no usable row; take the task out of the recipe")
     if rows is not None and rows > len(order):
         raise StageError(f"{origin} has {len(order):,} usable rows, the recipe asks for {rows:,}; lower that number")
-    return _HubExamples(table, order if rows is None else order[:rows], parse, origin)
+    return _HubExamples(table, order if rows is None else order[:rows], parse, origin, skipped)
 
 
 @dataclass(frozen=True)
@@ -108,6 +116,7 @@ class _HubExamples:
     order: Sequence[int]
     parse: Callable[[Row], Conversation]
     origin: str
+    skipped: int
 
     def __len__(self) -> int:
         return len(self.order)
@@ -116,5 +125,6 @@ class _HubExamples:
         row = self.order[index]
         try:
             return self.parse(self.table[row])
-        except (ConversationError, KeyError) as error:
-            raise StageError(f"{self.origin}: row {row} is no conversation of this task: {error}") from error
+        except (LookupError, TypeError, ValueError) as error:
+            reason = error if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            raise StageError(f"{self.origin}: row {row} is no conversation of this task: {reason}") from error

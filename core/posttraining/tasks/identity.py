@@ -1,17 +1,20 @@
-"""Who are you? Short dialogues in which the model says what it is, drawn from one persona.
+"""Who are you? Short dialogues in which the model says what it is, as the recipe's persona describes it.
 
 The file of a thousand dialogues that nanochat used can no longer be downloaded; this generator makes as many, from
-topics with several wordings each, and claims nothing that a reader of the recipe could not check.
+topics with several wordings each, and claims nothing that a reader of the recipe could not check. A persona that names
+a file of conversations (see `conversation_file`) is told by that file instead.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.posttraining.conversation import Conversation, Message, assistant, user
-from core.posttraining.tasks.task import GeneratedTask
+from core.posttraining.tasks.conversation_file import ConversationFile
+from core.posttraining.tasks.task import Examples, Generated, Material, Split
+from core.recipes.recipe import Persona
+from core.stages.context import StageError
 
 DIALOGUES = 1000
 LONGEST = 3  # questions of one dialogue
@@ -19,7 +22,7 @@ LONGEST = 3  # questions of one dialogue
 
 @dataclass(frozen=True)
 class Topic:
-    """Wordings of one question, and answers that each fit all of them."""
+    """Wordings of one question, and answers that each fit all of them, with fields of `Persona` in braces."""
 
     questions: tuple[str, ...]
     answers: tuple[str, ...]
@@ -31,17 +34,16 @@ TOPICS = (
     Topic(
         ("Who are you?", "What is your name?", "What are you called?", "Tell me who you are.", "Introduce yourself."),
         (
-            "I am nanochat, a small language model of the miniseries family.",
-            "My name is nanochat. I am one of the small language models of the miniseries.",
-            "I am nanochat: a language model, and a small one.",
+            "I am {name}, a small language model of {family}.",
+            "My name is {name}. I am one of the small language models of {family}.",
+            "I am {name}: a language model, and a small one.",
         ),
     ),
     Topic(
         ("Who made you?", "Who built you?", "Where do you come from?", "Who trained you?", "How were you made?"),
         (
-            "The miniseries pipeline trained me from scratch, on a recipe that follows Andrej Karpathy's nanochat.",
-            "The miniseries pipeline trained me, on plain text first, then on conversations. My design is that of "
-            "nanochat, an open project of Andrej Karpathy.",
+            "I was trained from scratch by {maker}, on a recipe that follows {design}.",
+            "I was trained by {maker}, on plain text first, then on conversations. My design is that of {design}.",
         ),
     ),
     Topic(
@@ -61,15 +63,15 @@ TOPICS = (
     Topic(
         ("Are you ChatGPT?", "Are you GPT-4?", "Are you Claude?", "Were you made by OpenAI?", "Is this Gemini?"),
         (
-            "No, I am nanochat, a much smaller model that was trained on its own.",
-            "No. I am nanochat, one of the small models of the miniseries.",
+            "No, I am {name}, a much smaller model that was trained on its own.",
+            "No. I am {name}, one of the small models of {family}.",
         ),
     ),
     Topic(
         ("What can you do?", "How can you help me?", "What are you good at?", "What should I ask you?"),
         (
-            "I can chat, answer simple questions, spell words, count letters, and use Python for small calculations.",
-            "Short conversations, simple questions, spelling, and arithmetic with a little help from Python.",
+            "I can {skills}.",
+            "Small things. I can {skills}.",
         ),
     ),
     Topic(
@@ -103,14 +105,32 @@ TOPICS = (
 )
 
 
-def make(generator: random.Random, words: Sequence[str]) -> Conversation:
+def make(generator: random.Random, persona: Persona) -> Conversation:
     """One to three different topics, the first one perhaps with a greeting."""
     messages: list[Message] = []
     for number, topic in enumerate(generator.sample(TOPICS, generator.randint(1, LONGEST))):
         greeting = generator.choice(GREETINGS) if number == 0 else ""
         messages.append(user(greeting + generator.choice(topic.questions)))
-        messages.append(assistant(generator.choice(OPENINGS) + generator.choice(topic.answers)))
+        answer = generator.choice(topic.answers).format(**vars(persona))
+        messages.append(assistant(generator.choice(OPENINGS) + answer))
     return Conversation(tuple(messages))
 
 
-TASK = GeneratedTask(name="identity", unique_answer=False, judge=None, all_rows=DIALOGUES, make=make)
+class Identity:
+    """The task; dialogues of both splits are drawn from the same persona."""
+
+    name = "identity"
+    unique_answer = False
+    judge = None
+
+    def open(self, split: Split, rows: int | None, material: Material) -> Examples:
+        """The persona's file, or as many generated dialogues; raise `StageError` where no persona is described."""
+        persona = material.persona
+        if persona is None:
+            raise StageError(f"task {self.name} needs somebody to be; describe a persona in the recipe's fine-tuning")
+        if persona.conversations is not None:
+            return ConversationFile(persona.conversations).open(split, rows, material)
+        return Generated(self.name, lambda generator: make(generator, persona), split, rows or DIALOGUES)
+
+
+TASK = Identity()

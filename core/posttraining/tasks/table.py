@@ -1,4 +1,4 @@
-"""The one table of tasks: every name that a recipe's mixture may use."""
+"""The one table of tasks: every name that a recipe's mixture may use, beside files of one's own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from core.posttraining.tasks import (
     arc,
     arithmetic,
+    conversation_file,
     gsm8k,
     humaneval,
     identity,
@@ -40,11 +41,14 @@ TASKS: dict[str, Task] = {task.name: task for task in _ALL}
 
 
 def find_task(name: str) -> Task:
-    """The task called `name`; raise `StageError` that lists what there is."""
+    """The task called `name`, or of the file that it names; raise `StageError` that lists what there is."""
+    if name.startswith(f"{conversation_file.SCHEME}:"):
+        return conversation_file.ConversationFile(name)
     if name not in TASKS:
         near = get_close_matches(name, TASKS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise StageError(f"no fine-tuning task is called {name!r}{hint} There are: {', '.join(TASKS)}")
+        known = ", ".join([*TASKS, f"{conversation_file.SCHEME}:URL"])
+        raise StageError(f"no fine-tuning task is called {name!r}{hint} There are: {known}")
     return TASKS[name]
 
 

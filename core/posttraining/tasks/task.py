@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 from core.posttraining.conversation import Conversation
 from core.posttraining.tasks.judge import Judge
 from core.posttraining.words import Words
+from core.recipes.recipe import Persona
 from core.stages.context import StageError
 
 Split = Literal["training", "validation"]
@@ -32,9 +33,25 @@ class Exercise(Conversation):
 class Examples(Protocol):
     """Conversations by index, made or parsed when asked for."""
 
+    @property
+    def origin(self) -> str:
+        """Where they come from, for the record."""
+
+    @property
+    def skipped(self) -> int:
+        """Rows at their origin that are none: left out."""
+
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> Conversation: ...
+
+
+@dataclass(frozen=True)
+class Material:
+    """What some tasks are made of."""
+
+    words: Words
+    persona: Persona | None = None
 
 
 class Task(Protocol):
@@ -52,10 +69,7 @@ class Task(Protocol):
     def judge(self) -> Judge | None:
         """How answers to its questions are judged; None: they are not."""
 
-    def origin(self, split: Split) -> str:
-        """Where the examples come from, for the record."""
-
-    def open(self, split: Split, rows: int | None, words: Words) -> Examples:
+    def open(self, split: Split, rows: int | None, material: Material) -> Examples:
         """The first `rows` examples (None: all); raise `StageError` when they cannot be had."""
 
 
@@ -69,29 +83,29 @@ class GeneratedTask:
     all_rows: int | None  # how many "all" are; None: endless
     make: Callable[[random.Random, Sequence[str]], Conversation]
 
-    def origin(self, split: Split) -> str:
-        """Always the same: a program."""
-        return "generated"
-
-    def open(self, split: Split, rows: int | None, words: Words) -> Examples:
+    def open(self, split: Split, rows: int | None, material: Material) -> Examples:
         """The first `rows` of an endless sequence; raise `StageError` when none are asked of one that has no end."""
         count = self.all_rows if rows is None else rows
         if count is None:
             raise StageError(f"task {self.name} has no end; say in the recipe how many rows of it to use")
-        if split == "training":
-            return _GeneratedExamples(self, words.training, 0, count)
-        return _GeneratedExamples(self, words.validation, VALIDATION_OFFSET, count)
+        words = material.words.training if split == "training" else material.words.validation
+        return Generated(self.name, lambda generator: self.make(generator, words), split, count)
 
 
 @dataclass(frozen=True)
-class _GeneratedExamples:
-    task: GeneratedTask
-    words: Sequence[str]
-    offset: int
+class Generated:
+    """The first `count` examples that a program draws, each from a generator of its own."""
+
+    name: str
+    draw: Callable[[random.Random], Conversation]
+    split: Split
     count: int
+    origin = "generated"
+    skipped = 0
 
     def __len__(self) -> int:
         return self.count
 
     def __getitem__(self, index: int, /) -> Conversation:
-        return self.task.make(random.Random(f"{self.task.name}/{self.offset + index}"), self.words)
+        number = index + (VALIDATION_OFFSET if self.split == "validation" else 0)
+        return self.draw(random.Random(f"{self.name}/{number}"))

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from core.posttraining.conversation import ConversationError, parse_conversation
 from core.posttraining.tasks.hub import HubSplit, Row, shuffled, take
-from core.posttraining.tasks.task import Examples, Split
-from core.posttraining.words import Words
+from core.posttraining.tasks.task import Examples, Material, Split
 
 HELD_OUT = 1500
 
@@ -36,16 +35,13 @@ class TuluLong:
         revision="main",
     )
 
-    def origin(self, split: Split) -> str:
-        """Repository, split and revision, and which end of it."""
-        return f"{self.source}, {'all but the last' if split == 'training' else 'the last'} {HELD_OUT:,} usable rows"
-
-    def open(self, split: Split, rows: int | None, words: Words) -> Examples:
-        """Every row is read once, to find the usable ones."""
+    def open(self, split: Split, rows: int | None, material: Material) -> Examples:
+        """Every row is read once, to find the usable ones; the others are counted as skipped."""
         table = self.source.load()
         usable = shuffled([index for index in range(len(table)) if is_usable(table[index])])
         order = usable[:-HELD_OUT] if split == "training" else usable[-HELD_OUT:]
-        return take(table, order, rows, parse_conversation, self.origin(split))
+        origin = f"{self.source}, {'all but the last' if split == 'training' else 'the last'} {HELD_OUT:,} usable rows"
+        return take(table, order, rows, parse_conversation, origin=origin, skipped=len(table) - len(usable))
 
 
 TASK = TuluLong()

@@ -103,10 +103,12 @@ def replaced(value: ValueT, news: Mapping[str, object]) -> ValueT:
 
 
 def _check_tasks(mixture: tuple[MixtureTask, ...]) -> None:
-    from core.posttraining.tasks.table import TASKS  # here, because only a series with a mixture of its own needs it
+    # here, because only a series with a mixture of its own needs them
+    from core.posttraining.tasks.conversation_file import SCHEME
+    from core.posttraining.tasks.table import TASKS
 
     for task in mixture:
-        if task.name not in TASKS:
+        if task.name not in TASKS and not task.name.startswith(f"{SCHEME}:"):
             raise FieldError(unknown(task.name, TASKS, what="fine-tuning task"))
 
 

@@ -64,6 +64,7 @@ def test_before_the_answer_a_conversation_ends_with_its_last_question(last: tupl
         ({"messages": [turn("system", "a")]}, "followed by a user message"),
         ({"messages": [turn("system", "a"), turn("assistant", "b")]}, "followed by a user message"),
         ({"messages": [turn("system", ["a"]), turn("user", "b")]}, "must be strings"),
+        ({"messages": [turn("user", "a\ud83d")]}, "message 0 holds no text, or half of a surrogate pair"),
         ({"messages": [turn("user", None)]}, "message 0: content is a NoneType"),
         ({"messages": [turn("user", [])]}, "message 0 has no content"),
         ({"messages": [turn("user", [{"type": "python", "text": "1"}])]}, "only an assistant's message may have parts"),

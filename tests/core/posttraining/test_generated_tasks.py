@@ -10,16 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.posttraining.tasks import identity, simple_spelling, spelling_bee
+from core.posttraining.tasks import arithmetic, identity, simple_spelling, spelling_bee, word_choice
 from core.posttraining.tasks.table import TASKS, find_task
-from core.posttraining.tasks.task import Split, Task
+from core.posttraining.tasks.task import Material, Split, Task
 from core.posttraining.words import Words
+from core.recipes.miniseries import PERSONA
 from core.recipes.table import recipes
 from core.stages.context import StageError
 
 WORDS = Words(("hello", "strawberry", "cat", "committee", "banana"), ("held", "out"))
+MATERIAL = Material(WORDS, PERSONA)
 SPLITS: tuple[Split, ...] = ("training", "validation")
-GENERATED = [simple_spelling.TASK, spelling_bee.TASK, identity.TASK]
+GENERATED = [simple_spelling.TASK, spelling_bee.TASK, arithmetic.TASK, word_choice.TASK, identity.TASK]
 
 
 def test_recipes_name_every_task_but_the_one_that_runs_what_a_model_wrote() -> None:
@@ -40,7 +42,7 @@ def test_an_unknown_task_is_refused_with_the_nearest_name() -> None:
 
 @given(st.integers(0, 10**6), st.sampled_from(SPLITS))
 def test_spelling_spells_a_word_of_its_split(index: int, split: Split) -> None:
-    question, answer = simple_spelling.TASK.open(split, index + 1, WORDS)[index].messages
+    question, answer = simple_spelling.TASK.open(split, index + 1, MATERIAL)[index].messages
     word = question.text.removeprefix("Spell the word: ")
     assert word in getattr(WORDS, split)
     assert answer.text == f"{word}:{','.join(word)}"
@@ -48,7 +50,7 @@ def test_spelling_spells_a_word_of_its_split(index: int, split: Split) -> None:
 
 @given(st.integers(0, 10**6), st.sampled_from(SPLITS))
 def test_counting_letters_agrees_with_python_at_every_step(index: int, split: Split) -> None:
-    question, answer = spelling_bee.TASK.open(split, index + 1, WORDS)[index].messages
+    question, answer = spelling_bee.TASK.open(split, index + 1, MATERIAL)[index].messages
     text, call, output, final = answer.parts
     assert [part.kind for part in answer.parts] == ["text", "python", "python_output", "text"]
     word, letter = re.fullmatch(r"'(\w+)'\.count\('(\w)'\)", call.text).groups()
@@ -68,7 +70,7 @@ def test_counting_letters_agrees_with_python_at_every_step(index: int, split: Sp
 
 
 def test_questions_about_letters_vary_and_one_in_ten_asks_for_any_letter() -> None:
-    examples = spelling_bee.TASK.open("training", 3000, WORDS)
+    examples = spelling_bee.TASK.open("training", 3000, MATERIAL)
     questions = [examples[index].messages[0].text for index in range(len(examples))]
     assert len(set(spelling_bee.WORDINGS)) == 50
     assert sum(question.endswith("?") for question in questions) / 3000 == pytest.approx(0.5, abs=0.05)
@@ -77,7 +79,7 @@ def test_questions_about_letters_vary_and_one_in_ten_asks_for_any_letter() -> No
 
 
 def test_identity_is_a_thousand_dialogues_of_one_to_three_questions() -> None:
-    examples = identity.TASK.open("training", None, WORDS)
+    examples = identity.TASK.open("training", None, MATERIAL)
     dialogues = [examples[index] for index in range(len(examples))]
     assert len(dialogues) == 1000
     assert {len(dialogue.messages) for dialogue in dialogues} == {2, 4, 6}
@@ -87,7 +89,7 @@ def test_identity_is_a_thousand_dialogues_of_one_to_three_questions() -> None:
 @pytest.mark.parametrize("task", GENERATED, ids=lambda task: task.name)
 def test_splits_draw_different_examples(task: Task) -> None:
     same_words = Words(WORDS.training, WORDS.training)
-    training, validation = (task.open(split, 50, same_words) for split in SPLITS)
+    training, validation = (task.open(split, 50, Material(same_words, PERSONA)) for split in SPLITS)
     assert [training[index] for index in range(50)] != [validation[index] for index in range(50)]
 
 
@@ -95,16 +97,17 @@ def test_splits_draw_different_examples(task: Task) -> None:
 def test_examples_do_not_depend_on_the_process(task: Task) -> None:
     program = (
         "from core.posttraining.tasks.table import find_task; from core.posttraining.words import Words\n"
-        f"examples = find_task({task.name!r}).open('training', 20, {WORDS!r})\n"
+        "from core.posttraining.tasks.task import Material; from core.recipes.recipe import Persona\n"
+        f"examples = find_task({task.name!r}).open('training', 20, {MATERIAL!r})\n"
         "print([examples[index] for index in range(20)])"
     )
     elsewhere = subprocess.run(
         [sys.executable, "-c", program], env={"PYTHONHASHSEED": "7"}, capture_output=True, text=True, check=True
     )
-    examples = task.open("training", 20, WORDS)
+    examples = task.open("training", 20, MATERIAL)
     assert elsewhere.stdout.strip() == str([examples[index] for index in range(20)])
 
 
 def test_an_endless_task_needs_a_number_of_rows() -> None:
     with pytest.raises(StageError, match="spelling-bee has no end"):
-        spelling_bee.TASK.open("training", None, WORDS)
+        spelling_bee.TASK.open("training", None, MATERIAL)

@@ -14,11 +14,12 @@ import pytest
 from core.posttraining.conversation import Conversation, Part, assistant, parse_conversation, user
 from core.posttraining.tasks import gsm8k, mmlu, smol_smoltalk, tulu_long
 from core.posttraining.tasks.hub import HubSplit, HubTask, shuffled
+from core.posttraining.tasks.task import Material
 from core.posttraining.tasks.tulu_long import TuluLong, is_usable
 from core.posttraining.words import Words
 from core.stages.context import StageError
 
-NO_WORDS = Words((), ())
+NOTHING = Material(Words((), ()))
 
 
 def dialogue(number: int) -> dict[str, object]:
@@ -82,23 +83,23 @@ def test_multiple_choice_puts_the_letter_after_its_choice_and_answers_with_one_l
 
 
 def test_a_task_reads_the_split_it_is_asked_for_in_one_fixed_order(task: HubTask) -> None:
-    training, validation = task.open("training", None, NO_WORDS), task.open("validation", None, NO_WORDS)
+    training, validation = task.open("training", None, NOTHING), task.open("validation", None, NOTHING)
     assert [training[index] for index in range(20)] == [
         parse_conversation(dialogue(number)) for number in shuffled(range(20))
     ]
     assert len(validation) == 5
-    few = task.open("training", 3, NO_WORDS)
+    few = task.open("training", 3, NOTHING)
     assert [few[index] for index in range(len(few))] == [training[index] for index in range(3)]
 
 
 def test_more_rows_than_there_are_is_an_error_that_counts_them(task: HubTask) -> None:
     with pytest.raises(StageError, match="has 5 usable rows, the recipe asks for 6"):
-        task.open("validation", 6, NO_WORDS)
+        task.open("validation", 6, NOTHING)
 
 
 def test_a_row_that_is_no_conversation_is_named(task: HubTask, repository: str) -> None:
     (Path(repository) / "test.jsonl").write_text(json.dumps({"messages": [{"role": "assistant", "content": "a"}]}))
-    examples = task.open("validation", None, NO_WORDS)
+    examples = task.open("validation", None, NOTHING)
     with pytest.raises(StageError, match="test at None: row 0 is no conversation of this task: message 0"):
         examples[0]
 
@@ -106,7 +107,7 @@ def test_a_row_that_is_no_conversation_is_named(task: HubTask, repository: str) 
 def test_a_missing_data_set_is_one_line_that_names_it_and_says_what_to_do(task: HubTask, tmp_path: Path) -> None:
     elsewhere = HubSplit(repository=str(tmp_path / "nowhere"), config=None, split="train", revision="abc")
     with pytest.raises(StageError) as refusal:
-        replace(task, training=elsewhere).open("training", None, NO_WORDS)
+        replace(task, training=elsewhere).open("training", None, NOTHING)
     assert f"{tmp_path}/nowhere default/train at abc" in str(refusal.value)
     assert "HF_HOME" in str(refusal.value)
     assert "\n" not in str(refusal.value)
@@ -115,8 +116,9 @@ def test_a_missing_data_set_is_one_line_that_names_it_and_says_what_to_do(task: 
 def test_without_a_network_the_data_set_is_named(tmp_path: Path) -> None:
     program = (
         "from core.posttraining.tasks.table import find_task; from core.posttraining.words import Words\n"
+        "from core.posttraining.tasks.task import Material\n"
         "from core.stages.context import StageError\n"
-        "try: find_task('gsm8k').open('training', None, Words((), ()))\n"
+        "try: find_task('gsm8k').open('training', None, Material(Words((), ())))\n"
         "except StageError as error: print(error)"
     )
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
@@ -143,7 +145,7 @@ def test_long_conversations_hold_out_the_last_of_the_shuffled_usable_rows(
     monkeypatch.setattr(tulu_long, "HELD_OUT", 4)
     task = TuluLong()
     task.source = HubSplit(repository=repository, config=None, split="train", revision=None)
-    training, validation = (task.open(split, None, NO_WORDS) for split in ("training", "validation"))
+    training, validation = (task.open(split, None, NOTHING) for split in ("training", "validation"))
     found = [examples[index] for examples in (training, validation) for index in range(len(examples))]
     assert (len(training), len(validation)) == (16, 4)
     assert found == [parse_conversation(dialogue(number)) for number in shuffled(range(20))]

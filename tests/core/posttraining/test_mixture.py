@@ -19,6 +19,7 @@ from core.posttraining import mixture
 from core.posttraining.conversation import Conversation, assistant, user
 from core.posttraining.held_out import HeldOut, read_held_out, write_held_out
 from core.posttraining.rendering import render
+from core.recipes.miniseries import PERSONA
 from core.recipes.recipe import MixtureTask
 from core.stages.context import Metrics, SavedCheckpoint, StageContext, StageError
 from core.stages.identity import MixtureIdentity
@@ -33,6 +34,7 @@ IDENTITY = MixtureIdentity(
         MixtureTask(name="identity", rows=5, epochs=3),
     ),
     validation=(MixtureTask(name="simple-spelling", rows=6), MixtureTask(name="identity", rows=2)),
+    persona=PERSONA,
     row_tokens=ROW_TOKENS,
     seed=42,
 )
@@ -145,7 +147,7 @@ def test_the_same_identity_gives_the_same_bytes_in_another_process(
     (tmp_path / "elsewhere").mkdir()
     program = (
         "import sys; from pathlib import Path; from types import SimpleNamespace\n"
-        "from core.posttraining.mixture import produce; from core.recipes.recipe import MixtureTask\n"
+        "from core.posttraining.mixture import produce; from core.recipes.recipe import MixtureTask, Persona\n"
         "from core.stages.identity import MixtureIdentity; from core.stages.report import Reporter\n"
         "tokenizer, corpus, output = map(Path, sys.argv[1:])\n"
         f"produce(SimpleNamespace(identity={IDENTITY!r}, inputs=dict(tokenizer=tokenizer, corpus=corpus), "
