@@ -124,7 +124,7 @@ def test_keys_are_the_same_in_every_process_and_on_every_day() -> None:
     assert keys == GOLDEN
 
 
-GOLDEN = {"tokenizer": "543b8bda946f", "recalibrate": "15667f01fe06", "sft": "e2dd1258a02a"}
+GOLDEN = {"tokenizer": "543b8bda946f", "recalibrate": "15667f01fe06", "sft": "df52e8dee82e"}
 
 
 @pytest.mark.parametrize("tag", ["tiny_drope_50_long", "d20_40tpp_long", "d20_bidirectional"])
