@@ -23,7 +23,7 @@ from core.posttraining.rendering import render, render_prompt
 Export = Callable[..., Any]
 
 HF = "core.export.huggingface"
-CONVERSATIONS = 200
+CONVERSATIONS = 1500
 WORDS = [
     "fox",
     " the",
