@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import yaml
 
@@ -67,6 +68,7 @@ def render_card(subject: Subject) -> str:
         "## Evaluation",
         table(("measurement", "value", "unit", "95 % interval", "sample"), evaluation_rows(model)),
         f"Suite `{model.evaluation['suite']}`; the same numbers are in `evaluation.json`, texts in `samples.md`.",
+        *([overlap_sentence(model.overlap)] if model.overlap else []),
         "## Where it comes from",
         origin(subject),
     ]
@@ -155,6 +157,20 @@ def evaluation_rows(model: Deliverable) -> list[tuple[str, ...]]:
         sample = f"{result['sample_size']:,} {result['sample_unit']}"
         rows.append((name.replace("_", " "), f"{result['value']:.4f}", str(result["unit"]), interval, sample))
     return rows
+
+
+def overlap_sentence(report: Mapping[str, Any]) -> str:
+    """How many evaluation questions stand in the text that the model was pretrained on, and where that is told."""
+    tasks = report["tasks"]
+    found = [f"{name} {task['overlapping']:,} of {task['questions']:,}" for name, task in tasks.items()]
+    overlapping, questions, short = (
+        sum(task[name] for task in tasks.values()) for name in ("overlapping", "questions", "too_short")
+    )
+    return (
+        f"Overlap with the pretraining text: {overlapping:,} of {questions:,} evaluation questions share "
+        f"{report['ngram']} words in a row with it ({', '.join(found)}); {short:,} are too short to tell. "
+        "Which ones and where: [`decontamination.md`](decontamination.md)."
+    )
 
 
 def origin(subject: Subject) -> str:

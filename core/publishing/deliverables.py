@@ -12,6 +12,7 @@ from core.model.architecture import Architecture
 from core.stages.context import StageError
 
 EVALUATION_FILES = ("evaluation.json", "samples.md")  # published beside every model they are about
+OVERLAP_FILES = ("decontamination.json", "decontamination.md")  # the same, where the recipe asks for them
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Deliverable:
     evaluation_folder: Path
     meta: Mapping[str, Any]
     evaluation: Mapping[str, Any]
+    overlap_folder: Path | None = None
+    overlap: Mapping[str, Any] | None = None  # of evaluation questions with the pretraining text
 
     @property
     def architecture(self) -> Architecture:
@@ -35,10 +38,12 @@ class Deliverable:
         return {"native": f"model_{self.meta['step']:06d}.pt", "hf": "model.safetensors"}
 
     def contents(self, layout: str) -> dict[str, Path]:
-        """The files of one of its repositories, by path: an export and the evaluation."""
+        """The files of one of its repositories, by path: an export, the evaluation, the report of overlaps."""
         folder = self.folders[layout]
         exported = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
-        return exported | {name: self.evaluation_folder / name for name in EVALUATION_FILES}
+        evaluation = {name: self.evaluation_folder / name for name in EVALUATION_FILES}
+        overlap = {name: self.overlap_folder / name for name in OVERLAP_FILES} if self.overlap_folder else {}
+        return exported | evaluation | overlap
 
 
 def read_deliverables(inputs: Mapping[str, Path]) -> dict[str, Deliverable]:
@@ -52,12 +57,15 @@ def _read(phase: str, inputs: Mapping[str, Path]) -> Deliverable:
     if missing := [role for role in roles if role not in inputs]:
         raise StageError(f"nothing can be published without the input {missing[0]}")
     native, hf, evaluation = (inputs[role] for role in roles)
+    overlap = inputs.get("decontamination")
     return Deliverable(
         phase=phase,
         folders={"native": native, "hf": hf},
         evaluation_folder=evaluation,
         meta=_read_json(native, "meta_*.json"),
         evaluation=_read_json(evaluation, "evaluation.json"),
+        overlap_folder=overlap,
+        overlap=_read_json(overlap, "decontamination.json") if overlap else None,
     )
 
 

@@ -105,9 +105,9 @@ class EvaluateIdentity:
 
 @dataclass(frozen=True, kw_only=True)
 class DecontaminateIdentity:
-    """What training text shares with questions; inputs `questions`, `tokenizer` and `group-000`, which defines the stream.
+    """What training text shares with questions; inputs `questions`, `tokenizer`, `group-000`.
 
-    Further groups are read, but not identity.
+    The first group defines the stream; further groups are read, but not identity.
     """
 
     ngram: int  # words in a row
@@ -125,7 +125,7 @@ class ExportIdentity:
 
 @dataclass(frozen=True, kw_only=True)
 class PublishIdentity:
-    """The repositories of one tag; inputs `native-base`, `hf-base`, `native-sft`, `hf-sft`, `evaluation-*`."""
+    """The repositories of one tag; inputs `native-`, `hf-` and `evaluation-` `base` and `sft`, `decontamination`."""
 
     tag: str
     namespace: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -69,3 +71,26 @@ def test_a_model_with_positions_says_so(stage: Any, tmp_path: Path) -> None:
     card = (tmp_path / "hub" / "lab" / "nanochat-tiny_drope_50-base" / "README.md").read_text()
     assert "Positions are rotary (RoPE)" in card
     assert "rope" in front_matter(card)["tags"]
+
+
+def test_the_overlap_with_the_training_text_is_told_and_linked(stage: Any, tmp_path: Path) -> None:
+    report = tmp_path / "report"
+    report.mkdir()
+    task = {"questions": 1319, "too_short": 3, "overlapping": 12, "ngrams": 50_000, "overlapping_ngrams": 40}
+    tasks = {"gsm8k": task, "spelling-bee": {**task, "questions": 256, "overlapping": 0}}
+    (report / "decontamination.json").write_text(json.dumps({"ngram": 13, "tasks": tasks}))
+    (report / "decontamination.md").write_text("# Overlap\n")
+    stage.inputs["decontamination"] = report
+    stage.run(url=str(tmp_path / "hub"))
+    repositories = sorted((tmp_path / "hub" / "lab").iterdir())
+    assert len(repositories) == 4
+    for repository in repositories:
+        card = (repository / "README.md").read_text()
+        assert "12 of 1,575 evaluation questions share 13 words in a row" in card
+        assert "(gsm8k 12 of 1,319, spelling-bee 0 of 256); 6 are too short to tell" in card
+        (linked,) = re.findall(r"\[`decontamination\.md`\]\((.+?)\)", card)
+        assert (repository / linked).read_text() == "# Overlap\n"
+
+
+def test_a_tag_without_a_report_says_nothing_of_overlap(cards: dict[str, str]) -> None:
+    assert all("Overlap" not in card for card in cards.values())
