@@ -22,7 +22,8 @@ from core.planning.order import Lane, Order, Work
 from core.planning.plan import PlannedStage, plan_of
 from core.planning.stage import Stage
 from core.planning.title import title, unique_title
-from core.stages.kind import Resource
+from core.stages.kind import Resource, StageKind
+from flows.packing import Packing, open_packing
 from flows.status_artifact import keep_status
 from tasks.devices import share
 from tasks.display import display_with
@@ -30,7 +31,7 @@ from tasks.settings import RunSettings
 from tasks.stage_threads import StageThreads
 from tasks.table import TASKS
 
-HOST_JOBS = 2  # stages without a GPU at once: each uses several cores or waits for a network
+HOST_JOBS = 2  # stages without a GPU at once, packing apart: each uses several cores or waits for a network
 NOMINAL_SECONDS = 60.0  # added to every estimate: a stage that costs nothing still takes its turn
 
 Reference = dict[str, Any]
@@ -77,10 +78,12 @@ def execute(tags: Sequence[str], settings: RunSettings) -> Execution:
     plan = plan_of(tags, store)
     passed = [planned for planned in plan.stages if planned.progress.needed or planned.progress.state == "cached"]
     execution = Execution(plan.tags, {planned.stage.key: planned.stage for planned in passed})
-    order = Order([_work(planned) for planned in passed], {Lane.GPU: settings.gpu_jobs, Lane.HOST: HOST_JOBS})
+    works = [_work(planned) for planned in passed]
     owners = {planned.stage.key: planned.tags[0] for planned in passed}
     keep_status(plan.tags, store)
-    _Runner(execution, order, owners, settings, store).run()
+    with open_packing(settings, store, sum(work.lane is Lane.PACK for work in works)) as packing:
+        order = Order(works, {Lane.GPU: settings.gpu_jobs, Lane.HOST: HOST_JOBS, Lane.PACK: packing.at_once})
+        _Runner(execution, order, owners, settings, store, packing).run()
     made = {key: execution.made[key] for key in execution.stages if key in execution.made}
     execution = replace(execution, made=made, blocked=order.blocked)
     keep_status(plan.tags, store, execution.verdict)
@@ -95,22 +98,35 @@ def _work(planned: PlannedStage) -> Work:
     return Work(
         key=stage.key,
         needs=frozenset(need.key for need in stage.needs.values()),
-        lane=Lane.GPU if stage.definition.resource is Resource.GPU else Lane.HOST,
+        lane=_lane(stage),
         seconds=NOMINAL_SECONDS + 3600 * planned.remaining.gpu_hours,
     )
+
+
+def _lane(stage: Stage) -> Lane:
+    if stage.kind is StageKind.PACK:
+        return Lane.PACK
+    return Lane.GPU if stage.definition.resource is Resource.GPU else Lane.HOST
 
 
 class _Runner:
     """Starts what the order says, and tells it what ended."""
 
     def __init__(
-        self, execution: Execution, order: Order, owners: Mapping[str, str], settings: RunSettings, store: Store
+        self,
+        execution: Execution,
+        order: Order,
+        owners: Mapping[str, str],
+        settings: RunSettings,
+        store: Store,
+        packing: Packing,
     ) -> None:
         self._execution = execution
         self._order = order
         self._owners = owners
         self._settings = settings
         self._store = store
+        self._packing = packing
         self._states: dict[str, State[Any]] = {}
 
     def run(self) -> None:
@@ -138,6 +154,9 @@ class _Runner:
     def _task(self, work: Work, slot: int) -> Callable[[], Any]:
         """The task run of a stage; it is shown to follow those of its needs."""
         stage = self._execution.stages[work.key]
+        wait_for = [self._states[need] for need in sorted(work.needs) if need in self._states]
+        if work.lane is Lane.PACK:
+            return partial(self._packing.pack, self._owners[stage.key], stage, wait_for)
         return partial(
             TASKS[stage.kind],
             self._owners[stage.key],
@@ -145,7 +164,7 @@ class _Runner:
             unique_title(stage),
             share(slot, self._settings.gpu_jobs) if work.lane is Lane.GPU else None,
             return_state=True,
-            wait_for=[self._states[need] for need in sorted(work.needs) if need in self._states],
+            wait_for=wait_for,
         )
 
     def _note(self, key: str, state: State[Any]) -> None:

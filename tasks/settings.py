@@ -15,6 +15,7 @@ from artifacts.errors import StoreError
 from artifacts.store import Store
 from core.stages.runtime import Kernels, Runtime
 from tasks.devices import gpus_of_one
+from tasks.pack_cluster import FORMS, PackCluster
 
 LEASE_SECONDS = 120.0
 CHECKPOINT_SECONDS = 600.0
@@ -33,6 +34,8 @@ class RunSettings:
     lease_seconds: float
     grace_seconds: float
     gpu_jobs: int  # heavy stages that one flow run has under way at once
+    packers: int | None  # shard groups that one flow run has packed at once; None: as many as suit where that is done
+    pack_cluster: PackCluster | None  # that packs them; None: this machine
     runtime: Runtime
 
     def open_store(self) -> Store:
@@ -42,7 +45,7 @@ class RunSettings:
 
 def settings_from_environment() -> RunSettings:
     """Resolve MINISERIES_STORE, _PROCESSES, _MICRO_BATCH, _KERNELS, _{CHECKPOINT,LEASE,GRACE}_SECONDS, _GPU_JOBS,
-    _TRACK, _TRACK_FOLDER, _HUB.
+    _PACKERS, _PACK_CLUSTER, _TRACK, _TRACK_FOLDER, _HUB.
     """
     store_url = os.environ.get("MINISERIES_STORE") or None
     gpu_jobs = _count("MINISERIES_GPU_JOBS") or 1
@@ -51,6 +54,8 @@ def settings_from_environment() -> RunSettings:
         lease_seconds=_seconds("MINISERIES_LEASE_SECONDS", LEASE_SECONDS),
         grace_seconds=_seconds("MINISERIES_GRACE_SECONDS", GRACE_SECONDS),
         gpu_jobs=gpu_jobs,
+        packers=_count("MINISERIES_PACKERS"),
+        pack_cluster=_pack_cluster(),
         runtime=Runtime(
             processes=_processes(gpu_jobs),
             micro_batch_rows=_count("MINISERIES_MICRO_BATCH"),
@@ -74,6 +79,17 @@ def _processes(gpu_jobs: int) -> int:
             "lower one of them"
         )
     return wanted
+
+
+def _pack_cluster() -> PackCluster | None:
+    text = os.environ.get("MINISERIES_PACK_CLUSTER", "")
+    try:
+        return PackCluster.parse(text) if text else None
+    except ValueError:
+        raise SettingsError(
+            f"MINISERIES_PACK_CLUSTER={text!r} names no cluster; set {FORMS}, without credentials, or unset it "
+            "to pack on this machine"
+        ) from None  # which could quote credentials
 
 
 def _seconds(name: str, default: float) -> float:

@@ -21,7 +21,7 @@ from prefect.states import Cancelled, Completed
 from artifacts.errors import LeaseLost, StoreUnavailable
 from core.planning.catalogue import stages_of
 from core.stages.kind import StageKind
-from tasks.display import display_with
+from tasks.display import Display, display_with
 from tasks.launch import Launcher
 from tasks.perform import Assignment, Performed, StageInterrupted, StageStopped, perform
 from tasks.settings import settings_from_environment
@@ -30,12 +30,30 @@ from tasks.stopping import stop_event
 RETRY_DELAYS_SECONDS = (1.0, 3.0, 9.0)  # a killed process can start again at once, a network may need a while
 PASSING = (StageInterrupted, StoreUnavailable, LeaseLost)  # a stage that was lost to another run is waited for
 Summary = Callable[[Mapping[str, object]], str]
+Ending = State[dict[str, object]] | dict[str, object]
 
 
 def stage_task(kind: StageKind, *, launcher: Launcher, retries: int, summary: Summary) -> Task[..., Any]:
     """The task that performs stages of `kind`; it retries only what a machine did, never what a recipe caused."""
 
-    @task(
+    def perform_stage(tag: str, key: str, title: str, devices: str | None = None) -> Ending:
+        assignment = Assignment(
+            stage=stages_of(tag)[key],
+            settings=settings_from_environment(),
+            launcher=launcher,
+            title=title,
+            display=run_display(),
+            devices=devices,
+            stop=stop_event(),
+        )
+        return ending_of(assignment, summary)
+
+    return as_task(perform_stage, kind, retries)
+
+
+def as_task(function: Callable[..., Ending], kind: StageKind, retries: int) -> Task[..., Any]:
+    """`function`, which performs a stage of `kind` and has a parameter `title`, as a task."""
+    return task(
         name=kind.value,
         task_run_name="{title}",
         cache_policy=NO_CACHE,
@@ -43,31 +61,25 @@ def stage_task(kind: StageKind, *, launcher: Launcher, retries: int, summary: Su
         retries=retries,
         retry_delay_seconds=list(RETRY_DELAYS_SECONDS[:retries]),
         retry_condition_fn=_worth_retrying,
-    )
-    def perform_stage(
-        tag: str, key: str, title: str, devices: str | None = None
-    ) -> State[dict[str, object]] | dict[str, object]:
-        stage = stages_of(tag)[key]
-        assignment = Assignment(
-            stage=stage,
-            settings=settings_from_environment(),
-            launcher=launcher,
-            title=title,
-            display=display_with(_logger()),
-            devices=devices,
-            stop=stop_event(),
-        )
-        try:
-            done = perform(assignment)
-        except StageStopped as stop:
-            return Cancelled(message=str(stop))
-        reference = _reference(done, summary)
-        if done.state == "made":
-            return reference
-        name = "Cached" if done.state == "cached" else "Reused"
-        return Completed(name=name, message=f"{stage.address} is in the store", data=reference)
+    )(function)
 
-    return perform_stage
+
+def ending_of(assignment: Assignment, summary: Summary) -> Ending:
+    """Perform a stage; return its reference, as the data of a state where the run is to be called something."""
+    try:
+        done = perform(assignment)
+    except StageStopped as stop:
+        return Cancelled(message=str(stop))
+    reference = _reference(done, summary)
+    if done.state == "made":
+        return reference
+    name = "Cached" if done.state == "cached" else "Reused"
+    return Completed(name=name, message=f"{assignment.stage.address} is in the store", data=reference)
+
+
+def run_display() -> Display:
+    """The display in use together with the log of this task run, which the Prefect UI shows."""
+    return display_with(_logger())
 
 
 def _reference(done: Performed, summary: Summary) -> dict[str, object]:
@@ -86,7 +98,7 @@ def _worth_retrying(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> 
     error = state.result(raise_on_failure=False)
     if not isinstance(error, PASSING):
         return False
-    display_with(_logger()).say(f"trying again after: {error}")
+    run_display().say(f"trying again after: {error}")
     return True
 
 

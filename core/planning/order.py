@@ -18,6 +18,7 @@ class Lane(StrEnum):
 
     GPU = "gpu"
     HOST = "host"  # processor, disk, network
+    PACK = "pack"  # shard groups: the same, or a cluster
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -72,7 +72,15 @@ def performed(stage: Stage, store: Path, display: Recorded) -> Performed:
 
 def assignment(stage: Stage, store: Path, display: Recorded) -> Assignment:
     runtime = Runtime(publication_url=f"{store.as_uri()}/hub")
-    settings = RunSettings(store_url=str(store), lease_seconds=60.0, grace_seconds=5.0, gpu_jobs=1, runtime=runtime)
+    settings = RunSettings(
+        store_url=str(store),
+        lease_seconds=60.0,
+        grace_seconds=5.0,
+        gpu_jobs=1,
+        packers=None,
+        pack_cluster=None,
+        runtime=runtime,
+    )
     return Assignment(
         stage=stage, settings=settings, launcher=Launcher.PROCESS, title=stage.kind.value, display=display
     )

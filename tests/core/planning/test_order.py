@@ -141,7 +141,7 @@ def test_a_fork_starts_as_soon_as_its_segment_is_there_while_the_trunk_goes_on()
     needs = {key: frozenset(need.key for need in stage.needs.values()) for key, stage in training.items()}
     simulation = Simulation(
         [Work(key=key, needs=needs[key], lane=Lane.GPU, seconds=durations[key]) for key in training],
-        {Lane.GPU: 3, Lane.HOST: 1},
+        {Lane.GPU: 3, Lane.HOST: 1, Lane.PACK: 1},
     )
     simulation.run()
     trunk = [key for key, stage in training.items() if stage.kind is StageKind.PRETRAIN]
