@@ -233,7 +233,7 @@ def chat_command(
         str | None, typer.Option("-p", "--prompt", help="Answer this and leave; - reads it from standard input.")
     ] = None,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 takes the likeliest token.")] = 0.6,
-    top_k: Annotated[int | None, typer.Option(min=1, help="Draw from the N likeliest tokens.")] = 50,
+    top_k: Annotated[int, typer.Option(min=0, help="Draw from the N likeliest tokens; 0: from all.")] = 50,
     top_p: Annotated[
         float | None, typer.Option(min=0.01, max=1.0, help="Draw from the fewest tokens with this probability.")
     ] = None,
@@ -249,7 +249,7 @@ def chat_command(
     from flows.commands import chat as command
 
     settings = ChatSettings(
-        temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, tokens=tokens, direction=direction
+        temperature=temperature, top_k=top_k or None, top_p=top_p, seed=seed, tokens=tokens, direction=direction
     )
     command.chat(tag, phase, prompt, settings)
 

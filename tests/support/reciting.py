@@ -1,7 +1,7 @@
-"""Models that say what a test wants: each token decides the next one, through the real engine and the real transformer.
+"""Models that say what a test wants: each token decides the next one, through the real engine and transformer.
 
-With nothing written back into the residual stream, the logits are a function of the newest token alone; a wide embedding
-and an unembedding made of its rows turn that into a table. One token a byte.
+With nothing written back into the residual stream, the logits are a function of the newest token alone; a wide
+embedding and an unembedding made of its rows turn that into a table. One token a byte.
 """
 
 from __future__ import annotations

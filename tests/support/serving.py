@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -27,6 +27,7 @@ class Running:
 
     url: str
     key: str | None
+    stop: Callable[[], None]  # asks it to stop and returns
 
     @property
     def openai(self) -> OpenAI:
@@ -61,8 +62,12 @@ def serving(
     server = make_server(Service(models, limits or Limits()), access)
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
-    try:
-        yield Running(f"http://127.0.0.1:{listening.getsockname()[1]}", access.key)
-    finally:
+
+    def stop() -> None:
         server.should_exit = True
+
+    try:
+        yield Running(f"http://127.0.0.1:{listening.getsockname()[1]}", access.key, stop)
+    finally:
+        stop()
         thread.join()
