@@ -44,10 +44,11 @@ class Words:
         kept = kinds != REMOVED
         codes, kinds = codes[kept], kinds[kept]
         letter = kinds == LETTER
-        begins = letter & ~np.concatenate(([False], letter[:-1]))
-        places = np.cumsum(letter) - 1  # of each character among the letters
-        documents = np.cumsum(kinds == BETWEEN) - 1
-        return cls(codes[letter], places[begins], documents[begins])
+        edges = np.flatnonzero(np.diff(letter, prepend=False, append=False))
+        begins, ends = edges[::2], edges[1::2]
+        lengths = ends - begins
+        documents = np.searchsorted(np.flatnonzero(kinds == BETWEEN), begins) - 1
+        return cls(codes[letter], np.cumsum(lengths) - lengths, documents)
 
     def __len__(self) -> int:
         return len(self.starts)
