@@ -7,11 +7,11 @@ alone. `{name}.json` is written last: a matrix without it is unfinished.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -109,8 +109,55 @@ class Rows:
         return self.matrix[rows].astype(np.int64)
 
 
+@dataclass(frozen=True)
+class Piece:
+    """Rows that stand one behind another both in the stream and in a group."""
+
+    visit: int  # of a group, counted through all epochs: group g is visited at g, groups + g, 2 * groups + g ...
+    rows: slice  # of the group
+
+
+class StreamLayout:
+    """Where the rows of an endless stream are: epoch e begins at row e * `rows_per_epoch`, with the first group."""
+
+    def __init__(self, counts: Sequence[int]) -> None:
+        """`counts`: rows of each group. Raises `StageError` when there is none."""
+        self.groups = len(counts)
+        self._ends = np.cumsum(counts, dtype=np.int64)
+        self._counts = tuple(counts)
+        self.rows_per_epoch = sum(counts)
+        if self.rows_per_epoch == 0:
+            raise StageError("a stream needs at least one packed row; pack more documents")
+
+    def pieces(self, start: int, count: int) -> Iterator[Piece]:
+        """Rows [start, start + count) of the stream, group by group."""
+        while count > 0:
+            epoch, position = divmod(start, self.rows_per_epoch)
+            index = int(np.searchsorted(self._ends, position, side="right"))
+            end = int(self._ends[index])
+            length = min(count, end - position)
+            first = position - (end - self._counts[index])
+            yield Piece(epoch * self.groups + index, slice(first, first + length))
+            start, count = start + length, count - length
+
+
+class RowStream(Protocol):
+    """An endless stream of packed rows, wherever they are."""
+
+    @property
+    def row_tokens(self) -> int:
+        """T + 1."""
+
+    @property
+    def rows_per_epoch(self) -> int:
+        """Rows until the first comes again."""
+
+    def read(self, start: int, count: int) -> npt.NDArray[np.int64]:
+        """Rows [start, start + count) of the stream: int64 [count, T+1]."""
+
+
 class Stream:
-    """The groups one after another as one endless stream of rows: epoch e begins at row e * `rows_per_epoch`."""
+    """Groups on local disk, one after another, as one stream."""
 
     def __init__(self, groups: Sequence[Rows]) -> None:
         """Raise `StageError` when the groups differ in T+1 or hold no row at all."""
@@ -118,22 +165,20 @@ class Stream:
         if len(widths) > 1:
             raise StageError(f"a stream cannot mix rows of {' and '.join(map(str, widths))} tokens; pack them alike")
         self._groups = tuple(groups)
-        self._ends = np.cumsum([group.count for group in groups], dtype=np.int64)
-        self.rows_per_epoch = int(self._ends[-1]) if groups else 0
-        if self.rows_per_epoch == 0:
-            raise StageError("a stream needs at least one packed row; pack more documents")
+        self._layout = StreamLayout([group.count for group in groups])
+        self.rows_per_epoch = self._layout.rows_per_epoch
         self.row_tokens = widths[0]
 
     def read(self, start: int, count: int) -> npt.NDArray[np.int64]:
         """Rows [start, start + count) of the stream, wrapping around at its end: int64 [count, T+1]."""
-        rows = np.empty((count, self.row_tokens), dtype=np.int64)
-        filled = 0
-        while filled < count:
-            position = (start + filled) % self.rows_per_epoch
-            index = int(np.searchsorted(self._ends, position, side="right"))
-            group = self._groups[index]
-            first = position - (int(self._ends[index]) - group.count)
-            part = group[first : first + count - filled]
-            rows[filled : filled + len(part)] = part
-            filled += len(part)
-        return rows
+        return joined(
+            [self._groups[piece.visit % len(self._groups)][piece.rows] for piece in self._layout.pieces(start, count)],
+            self.row_tokens,
+        )
+
+
+def joined(parts: Sequence[npt.NDArray[np.int64]], row_tokens: int) -> npt.NDArray[np.int64]:
+    """Parts [n, T+1] behind one another; there may be none."""
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate([np.empty((0, row_tokens), dtype=np.int64), *parts])

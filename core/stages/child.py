@@ -24,6 +24,7 @@ from core.stages.kind import DEFINITIONS
 from core.stages.parent_death import die_with_parent
 from core.stages.report import Reporter
 from core.stages.specification import Outcome, Specification
+from core.stages.streamed import StreamedInput
 
 FINISHED, FAILED = 0, 1
 
@@ -77,6 +78,7 @@ def _context(specification: Specification, rank: int) -> StageContext[Any]:
     output = Path(specification.output) if rank == 0 else scratch / "output"
     for folder in (scratch, output):
         folder.mkdir(parents=True, exist_ok=True)
+    store = Store.open(specification.store)
     return StageContext(
         name=specification.name,
         key=specification.key,
@@ -84,9 +86,10 @@ def _context(specification: Specification, rank: int) -> StageContext[Any]:
         inputs={role: Path(folder) for role, folder in specification.inputs.items()},
         output=output,
         scratch=scratch,
-        checkpoints=Store.open(specification.store).progress(specification.address, specification.token),
+        checkpoints=store.progress(specification.address, specification.token),
         report=Reporter(),
         runtime=specification.runtime,
+        streamed={role: StreamedInput(artifact=found, store=store) for role, found in specification.streamed.items()},
     )
 
 

@@ -7,13 +7,14 @@ same identity and inputs, use `checkpoints` if it runs for long, and leave nothi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from artifacts.progress import SavedCheckpoint
 from core.stages.report import Reporter
 from core.stages.runtime import Runtime
+from core.stages.streamed import StreamedInput
 
 Metrics = Mapping[str, object]  # JSON values: what a person wants to know about the artifact
 
@@ -61,3 +62,4 @@ class StageContext(Generic[IdentityT]):
     checkpoints: Checkpoints
     report: Reporter
     runtime: Runtime
+    streamed: Mapping[str, StreamedInput] = field(default_factory=dict)  # role -> input that is fetched when needed

@@ -21,6 +21,7 @@ from artifacts.encoding import canonical
 from core.stages.identity import IDENTITY_TYPES, Identity
 from core.stages.kind import StageKind
 from core.stages.runtime import Runtime
+from core.stages.streamed import StreamedArtifact
 
 Status = Literal["finished", "interrupted", "failed"]  # interrupted: by something that may pass, so worth another try
 
@@ -39,6 +40,7 @@ class Specification:
     store: str  # URL; checkpoints go to the stage's progress area there
     token: int  # fencing token of the lease under which this attempt runs
     runtime: Runtime
+    streamed: Mapping[str, StreamedArtifact] = field(default_factory=dict)  # role -> what the stage fetches itself
 
     @property
     def address(self) -> Address:

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from torch import Tensor
 
-from core.data.rows import Rows, Stream
+from core.data.rows import Rows, RowStream
 from core.model.loss import split_rows
 from core.stages.context import StageError
 
@@ -40,7 +40,7 @@ class Batches(Protocol):
 class PackedBatches:
     """Rows of a packed stream, every target supervised; after the last row comes the first again."""
 
-    stream: Stream
+    stream: RowStream
     rows_per_step: int
 
     @property

@@ -34,6 +34,8 @@ from core.training.stopping import Stopped, StopRequest
 from core.training.trace import Trace
 from core.training.tracking.tracker import Tracker
 
+STALL_SECONDS = 1.0  # a step that waits longer for its rows is worth a line
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
@@ -96,11 +98,18 @@ class Trainer:
         self._count_time()
 
     def _take_step(self) -> None:
-        started = time.monotonic()
+        started, waited = time.monotonic(), self._waited_for_rows()
         rates = self.job.rates(self.step)
         result = self.training.take(self.step, rates)
-        self._record(result, rates, time.monotonic() - started)
+        waited = self._waited_for_rows() - waited
+        if waited > STALL_SECONDS:
+            self.training.say(f"step {self.step + 1}/{self.job.steps} waited {waited:.1f} s for its rows")
+        self._record(result, rates, time.monotonic() - started, waited)
         self.step += 1
+
+    def _waited_for_rows(self) -> float:
+        """Seconds in all, on this rank."""
+        return self.training.times.seconds.get("data", 0.0)
 
     def _measure(self) -> None:
         values = self.job.measure(self.step)
@@ -113,7 +122,7 @@ class Trainer:
             text = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
             self.context.report.log(f"step {self.step}/{self.job.steps}: {text}")
 
-    def _record(self, result: StepResult, rates: Rates, seconds: float) -> None:
+    def _record(self, result: StepResult, rates: Rates, seconds: float, waited: float) -> None:
         job, step = self.job, self.step
         rate = job.batches.rows_per_step * job.batches.sequence_length / seconds
         self.trace.step_seconds += seconds
@@ -121,6 +130,7 @@ class Trainer:
             "loss": result.loss,
             "rate_multiplier": rates.multiplier,
             "gradient_norm": result.gradient_norm,
+            "data_seconds": round(waited, 4),
             **({"skipped": 1.0} if result.skipped else {}),
             **self.speed.values(rate),
         }

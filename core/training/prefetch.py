@@ -2,7 +2,8 @@
 
 Two pinned buffers are alive at a time, the one in use and the one being read; the copy to the device is queued
 behind the work before it, so no one waits for it. What is read depends on the row numbers alone: a guess that
-turns out wrong (the first rows after a resume, a smaller micro-batch) is thrown away.
+turns out wrong (the first rows after a resume, a smaller micro-batch) is thrown away. Nothing is read ahead from where
+the stage ends, since that may be in a group of rows that nobody needs.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ Pair = tuple[Tensor, Tensor]  # inputs and targets, int64 [rows, T]
 
 
 class Prefetcher:
-    """Reads micro-batches of `batches` for one device, one ahead."""
+    """Reads micro-batches of `batches` for one device, one ahead, as far as row `end` (None: there is no end)."""
 
-    def __init__(self, batches: Batches, device: torch.device) -> None:
+    def __init__(self, batches: Batches, device: torch.device, end: int | None = None) -> None:
         self._batches = batches
         self._device = device
+        self._end = end
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="rows")
         self._ahead: tuple[range, Future[Pair]] | None = None
 
@@ -41,7 +43,8 @@ class Prefetcher:
         ahead, self._ahead = self._ahead, None
         reading = ahead[1] if ahead is not None and ahead[0] == rows else self._reader.submit(self._read, rows)
         inputs, targets = reading.result()
-        self._ahead = following, self._reader.submit(self._read, following)
+        if self._end is None or following.start < self._end:
+            self._ahead = following, self._reader.submit(self._read, following)
         return inputs.to(self._device, non_blocking=True), targets.to(self._device, non_blocking=True)
 
     def _read(self, rows: range) -> Pair:

@@ -2,17 +2,19 @@
 
 A segment begins from its seed, or exactly where the previous one ended: parameters, optimizer and data order
 carry over to the bit, so a branch from a trunk equals a run that was never shared.
-Inputs: `previous` (unless it starts at step 0), `group-NNN` (the stream, in the order of their names), `validation` and
-`tokenizer` (for measuring only).
+Inputs: `previous` (unless it starts at step 0), `group-NNN` (the stream, in the order of their names; either all in
+folders or all streamed from the store), `validation` and `tokenizer` (for measuring only).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from core.data.rows import Rows, Stream
+from core.data.rows import Rows, RowStream, Stream
+from core.data.streaming import StreamedRows
 from core.model.checkpoint import ModelState, load_state
 from core.model.transformer import Transformer
 from core.stages.context import Metrics, StageContext, StageError
@@ -26,7 +28,7 @@ from core.training.numerics import compile_where_it_pays, fix_numerics
 from core.training.optimizer import Optimizer
 from core.training.precision import build_model
 from core.training.schedule import pretraining_rates
-from core.training.stage import train
+from core.training.stage import speaker, train
 from core.training.stopping import StopRequest, stop_requests
 from core.training.trace import Trace
 from core.training.validation import HeldOutDocuments
@@ -67,8 +69,8 @@ def train_segment(context: StageContext[TrainingIdentity], measurements: Measure
     flops = identity.steps * identity.batch_tokens * identity.architecture.flops_per_token
     compile_where_it_pays(model, world.device, flops)
     optimizer = Optimizer(model, identity.optimization, world)
-    stream = open_stream(context)
-    micro_batch = MicroBatch.fitting(stream.row_tokens - 1, context.runtime.micro_batch_rows)
+    length = identity.architecture.sequence_length
+    micro_batch = MicroBatch.fitting(length, context.runtime.micro_batch_rows)
     validation = HeldOutDocuments.open(
         context.inputs["validation"],
         identity.direction,
@@ -76,13 +78,13 @@ def train_segment(context: StageContext[TrainingIdentity], measurements: Measure
         tokens=context.runtime.validation_batches * identity.batch_tokens,
         micro_batch=micro_batch,
     )
-    with stop_requests() as stop:
+    with open_stream(context, world) as stream, stop_requests() as stop:
         job = Job(
             first_step=identity.first_step,
             end_step=identity.end_step,
             steps=identity.steps,
             begin=partial(begin, context, world, model, optimizer),
-            batches=PackedBatches(stream, rows_per_step(identity.batch_tokens, stream.row_tokens - 1)),
+            batches=PackedBatches(stream, rows_per_step(identity.batch_tokens, length)),
             rates=lambda step: pretraining_rates(identity.optimization, step, identity.steps),
             micro_batch=micro_batch,
             optimization=identity.optimization,
@@ -97,14 +99,22 @@ def train_segment(context: StageContext[TrainingIdentity], measurements: Measure
     return {**metrics, "epochs": round(read / stream.rows_per_epoch, 4)}
 
 
-def open_stream(context: StageContext[TrainingIdentity]) -> Stream:
+@contextmanager
+def open_stream(context: StageContext[TrainingIdentity], world: World) -> Iterator[RowStream]:
     """The packed groups, in the order of their names, as one stream of rows of the architecture's length."""
-    groups = [context.inputs[role] for role in sorted(context.inputs) if role.startswith("group-")]
-    stream = Stream([Rows.open(group) for group in groups])
-    length = context.identity.architecture.sequence_length
+    identity = context.identity
+    length = identity.architecture.sequence_length
+    if context.streamed:
+        groups = [context.streamed[role] for role in sorted(context.streamed)]
+        end = identity.end_step * rows_per_step(identity.batch_tokens, length)
+        with StreamedRows(groups, length + 1, end=end, say=speaker(context.report, world)) as rows:
+            yield rows
+        return
+    folders = [context.inputs[role] for role in sorted(context.inputs) if role.startswith("group-")]
+    stream = Stream([Rows.open(folder) for folder in folders])
     if stream.row_tokens != length + 1:
         raise StageError(f"the packed rows have {stream.row_tokens} tokens, the architecture trains on {length} + 1")
-    return stream
+    yield stream
 
 
 def begin(context: StageContext[TrainingIdentity], world: World, model: Transformer, optimizer: Optimizer) -> None:

@@ -40,7 +40,7 @@ def train(
     tracker = tracker_of(context, world, model.architecture)
     writer = CheckpointWriter(context, saved_step)
     try:
-        with Prefetcher(job.batches, world.device) as prefetcher:
+        with Prefetcher(job.batches, world.device, job.end_step * job.batches.rows_per_step) as prefetcher:
             training = TrainingStep(
                 model=model,
                 optimizer=optimizer,
@@ -119,6 +119,7 @@ def metrics(context: StageContext[Any], job: Job, trace: Trace, training: Traini
         "final_loss": trace.losses[-1]["loss"] if trace.losses else None,
         "validation_bpb": measured[-1][1] if measured else None,
         "tokens_per_second": round(tokens / trace.step_seconds) if trace.step_seconds else None,
+        "data_seconds": round(sum(seconds for _, seconds in trace.series("data_seconds")), 3),
         "device_seconds": round(trace.wall_seconds * world.size, 3),
         "peak_memory_bytes": memory_in_use(world.device),
         "micro_batch_rows": training.micro_batch.rows,

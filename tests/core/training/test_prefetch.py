@@ -47,6 +47,16 @@ def test_the_next_rows_are_read_before_they_are_asked_for() -> None:
     assert batches.asked.count(range(2, 4)) == 1
 
 
+def test_nothing_is_read_ahead_from_the_end_on() -> None:
+    batches = NumberedRows()
+    with Prefetcher(batches, CPU, end=6) as prefetcher:
+        prefetcher.get(range(2, 4), following=range(4, 8))
+        prefetcher.get(range(4, 8), following=range(8, 12))
+        inputs, _ = prefetcher.get(range(8, 9), following=range(9, 10))
+    assert inputs.flatten().tolist() == [8]
+    assert batches.asked == [range(2, 4), range(4, 8), range(8, 9)]
+
+
 def test_a_guess_that_was_wrong_is_thrown_away() -> None:
     batches = NumberedRows()
     with Prefetcher(batches, CPU) as prefetcher:
