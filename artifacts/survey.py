@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from artifacts.address import Address
 from artifacts.manifest import Manifest
@@ -28,6 +28,7 @@ class Found:
     checkpoint_step: int | None = None  # newest declared checkpoint
     leased: bool = False  # a lease was taken some time; `Store.holder_of` says whether it is held now
     bytes: int = 0  # of its files, once it is committed
+    files: Mapping[str, int] = field(default_factory=dict)  # bytes of each by path, once it is committed and whole
 
 
 @dataclass(frozen=True)
@@ -61,27 +62,31 @@ def extent_path(folder: str, manifest: Manifest) -> str:
 def _found(entries: list[Listed]) -> Found:
     names = {entry.path for entry in entries}
     committed = "manifest.json" in names
+    whole = _whole_attempt(entries) if committed else None
     return Found(
         committed=committed,
-        damaged=committed and ("damaged.json" in names or not _has_its_extent(entries)),
+        damaged=committed and ("damaged.json" in names or whole is None),
         checkpoint_step=newest_declared_step(
             [name.removeprefix("progress/") for name in names if name.startswith("progress/")]
         ),
         leased="lease.json" in names,
         bytes=sum(entry.bytes for entry in entries if entry.path.startswith("files/")) if committed else 0,
+        files=whole or {},
     )
 
 
-def _has_its_extent(entries: list[Listed]) -> bool:
-    """Whether the files of one declared attempt are all there; without a declaration, whether any file is."""
-    sizes: dict[str, list[int]] = defaultdict(list)
+def _whole_attempt(entries: list[Listed]) -> Mapping[str, int] | None:
+    """Sizes of the files of one declared attempt that are all there; without a declaration, of any attempt's."""
+    attempts: dict[str, dict[str, int]] = defaultdict(dict)
     for entry in entries:
         if entry.path.startswith("files/"):
-            sizes[entry.path.split("/")[1]].append(entry.bytes)
+            _, attempt, path = entry.path.split("/", 2)
+            attempts[attempt][path] = entry.bytes
     declared = [found for entry in entries if (found := EXTENT.fullmatch(entry.path))]
     if not declared:
-        return bool(sizes)
-    return any(
-        (len(sizes[found["attempt"]]), sum(sizes[found["attempt"]])) == (int(found["files"]), int(found["bytes"]))
-        for found in declared
-    )
+        return next(iter(attempts.values()), None)
+    for extent in declared:
+        sizes = attempts[extent["attempt"]]
+        if (len(sizes), sum(sizes.values())) == (int(extent["files"]), int(extent["bytes"])):
+            return sizes
+    return None

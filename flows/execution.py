@@ -17,12 +17,13 @@ from prefect.client.schemas.objects import State
 
 from artifacts.errors import StoreError
 from artifacts.store import Store
+from core.planning.agenda import Agenda
 from core.planning.catalogue import stages_of
 from core.planning.order import Lane, Order, Work
-from core.planning.plan import PlannedStage, plan_of
+from core.planning.plan import plan_of
 from core.planning.stage import Stage
 from core.planning.title import title, unique_title
-from core.stages.kind import Resource, StageKind
+from core.stages.kind import StageKind
 from flows.packing import Packing, open_packing
 from flows.status_artifact import keep_status
 from tasks.devices import share
@@ -32,7 +33,6 @@ from tasks.stage_threads import StageThreads
 from tasks.table import TASKS
 
 HOST_JOBS = 2  # stages without a GPU at once, packing apart: each uses several cores or waits for a network
-NOMINAL_SECONDS = 60.0  # added to every estimate: a stage that costs nothing still takes its turn
 
 Reference = dict[str, Any]
 
@@ -76,37 +76,15 @@ def execute(tags: Sequence[str], settings: RunSettings) -> Execution:
     store = settings.open_store()
     store.check_writable()
     plan = plan_of(tags, store)
-    passed = [planned for planned in plan.stages if planned.progress.needed or planned.progress.state == "cached"]
-    execution = Execution(plan.tags, {planned.stage.key: planned.stage for planned in passed})
-    works = [_work(planned) for planned in passed]
-    owners = {planned.stage.key: planned.tags[0] for planned in passed}
+    agenda = Agenda(plan)
+    execution = Execution(plan.tags, agenda.stages)
     keep_status(plan.tags, store)
-    with open_packing(settings, store, sum(work.lane is Lane.PACK for work in works)) as packing:
-        order = Order(works, {Lane.GPU: settings.gpu_jobs, Lane.HOST: HOST_JOBS, Lane.PACK: packing.at_once})
-        _Runner(execution, order, owners, settings, store, packing).run()
-    made = {key: execution.made[key] for key in execution.stages if key in execution.made}
-    execution = replace(execution, made=made, blocked=order.blocked)
+    with open_packing(settings, store, agenda.groups_to_pack) as packing:
+        blocked = _Runner(execution, agenda, settings, store, packing).run()
+    made = {key: execution.made[key] for key in agenda.stages if key in execution.made}
+    execution = replace(execution, stages=agenda.stages, made=made, blocked=blocked)
     keep_status(plan.tags, store, execution.verdict)
     return execution
-
-
-def _work(planned: PlannedStage) -> Work:
-    """What exists is only looked at: that waits for nothing and takes no GPU."""
-    stage = planned.stage
-    if not planned.progress.needed:
-        return Work(key=stage.key, needs=frozenset(), lane=Lane.HOST, seconds=0.0)
-    return Work(
-        key=stage.key,
-        needs=frozenset(need.key for need in stage.needs.values()),
-        lane=_lane(stage),
-        seconds=NOMINAL_SECONDS + 3600 * planned.remaining.gpu_hours,
-    )
-
-
-def _lane(stage: Stage) -> Lane:
-    if stage.kind is StageKind.PACK:
-        return Lane.PACK
-    return Lane.GPU if stage.definition.resource is Resource.GPU else Lane.HOST
 
 
 class _Runner:
@@ -115,28 +93,30 @@ class _Runner:
     def __init__(
         self,
         execution: Execution,
-        order: Order,
-        owners: Mapping[str, str],
+        agenda: Agenda,
         settings: RunSettings,
         store: Store,
         packing: Packing,
     ) -> None:
         self._execution = execution
-        self._order = order
-        self._owners = owners
+        self._agenda = agenda
+        # one group is downloaded while the others are packed; by the first half it is known how many there must be
+        self._groups_ahead = min(packing.at_once + 1, max(2, agenda.groups_to_pack // 2))
+        limits = {Lane.GPU: settings.gpu_jobs, Lane.HOST: HOST_JOBS, Lane.PACK: packing.at_once}
+        self._order = Order(agenda.works(self._groups_ahead), limits)
         self._settings = settings
         self._store = store
         self._packing = packing
         self._states: dict[str, State[Any]] = {}
 
-    def run(self) -> None:
-        """Return when nothing runs and nothing can start any more."""
+    def run(self) -> dict[str, str]:
+        """Return when nothing runs and nothing can start any more: what is blocked, and the failed stage behind it."""
         with StageThreads[State[Any]](self._settings.grace_seconds) as threads:
             while True:
                 while (work := self._order.next(self._is_held)) is not None:
                     threads.start(work.key, self._task(work, self._order.start(work.key)))
                 if self._order.is_over:
-                    return
+                    return self._order.blocked
                 self._note(*threads.next_ended())
 
     def _is_held(self, work: Work) -> bool:
@@ -144,7 +124,7 @@ class _Runner:
 
         A store that is away for a moment must not end what runs: the stage itself tries again, and then says so.
         """
-        stage = self._execution.stages[work.key]
+        stage = self._agenda.stages[work.key]
         try:
             return work.seconds > 0 and self._store.holder_of(stage.address) is not None
         except StoreError as error:
@@ -153,13 +133,13 @@ class _Runner:
 
     def _task(self, work: Work, slot: int) -> Callable[[], Any]:
         """The task run of a stage; it is shown to follow those of its needs."""
-        stage = self._execution.stages[work.key]
+        stage = self._agenda.stages[work.key]
         wait_for = [self._states[need] for need in sorted(work.needs) if need in self._states]
         if work.lane is Lane.PACK:
-            return partial(self._packing.pack, self._owners[stage.key], stage, wait_for)
+            return partial(self._packing.pack, self._agenda.owners[stage.key], stage, wait_for)
         return partial(
             TASKS[stage.kind],
-            self._owners[stage.key],
+            self._agenda.owners[stage.key],
             stage.key,
             unique_title(stage),
             share(slot, self._settings.gpu_jobs) if work.lane is Lane.GPU else None,
@@ -170,8 +150,10 @@ class _Runner:
     def _note(self, key: str, state: State[Any]) -> None:
         self._states[key] = state
         if state.is_completed():
-            self._execution.made[key] = state.result()
+            self._execution.made[key] = reference = state.result()
             self._order.finish(key)
+            if self._agenda.stages[key].kind is StageKind.PACK:
+                self._revise(key, reference["metrics"]["rows"])
             return
         error = state.result(raise_on_failure=False)
         assert isinstance(error, Exception), state  # a stage is stopped only when nobody notes ends any more
@@ -180,4 +162,9 @@ class _Runner:
         self._execution.failed[key] = error
         blocked = self._order.fail(key)
         behind = f"; {len(blocked)} stages that need it are left out" if blocked else ""
-        display_with(get_run_logger()).say(f"{title(self._execution.stages[key])}: {error}{behind}")  # type: ignore[arg-type]
+        display_with(get_run_logger()).say(f"{title(self._agenda.stages[key])}: {error}{behind}")  # type: ignore[arg-type]
+
+    def _revise(self, key: str, rows: int) -> None:
+        """Give up the shard groups that are not needed now that `key` has `rows` rows, and add those that are."""
+        if self._agenda.note_rows(key, rows, self._order.waiting):
+            self._order.revise(self._agenda.works(self._groups_ahead))

@@ -17,7 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -32,6 +32,7 @@ from artifacts.redaction import redact
 from artifacts.store import Attempt, Store
 from core.planning.actual import estimate_metrics
 from core.planning.stage import Stage
+from core.planning.stream_length import measured_by, packed_by_manifest
 from core.stages.report import Progress, parse
 from core.stages.specification import Outcome, Specification, read_outcomes
 from tasks.devices import VISIBLE
@@ -166,7 +167,9 @@ def _made_or_reused(assignment: Assignment, store: Store, lease: HeldLease) -> t
 
 
 def _make(assignment: Assignment, store: Store, lease: HeldLease) -> Manifest:
-    stage = assignment.stage
+    """Make the stage from what it needs; of the groups of a stream, from those that hold its rows."""
+    stage = measured_by(packed_by_manifest(store))(assignment.stage)
+    assignment = replace(assignment, stage=stage)
     inputs = {}
     for role, needed in stage.needs.items():
         assignment.check_stop()

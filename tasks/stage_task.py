@@ -19,7 +19,7 @@ from prefect.exceptions import MissingContextError
 from prefect.states import Cancelled, Completed
 
 from artifacts.errors import LeaseLost, StoreUnavailable
-from core.planning.catalogue import stages_of
+from core.planning.catalogue import stage_of_key
 from core.stages.kind import StageKind
 from tasks.display import Display, display_with
 from tasks.launch import Launcher
@@ -38,7 +38,7 @@ def stage_task(kind: StageKind, *, launcher: Launcher, retries: int, summary: Su
 
     def perform_stage(tag: str, key: str, title: str, devices: str | None = None) -> Ending:
         assignment = Assignment(
-            stage=stages_of(tag)[key],
+            stage=stage_of_key(tag, key),
             settings=settings_from_environment(),
             launcher=launcher,
             title=title,

@@ -1,14 +1,21 @@
-"""Tag and key to stage: the plan of each recipe is made once in a process and looked up from then on."""
+"""Tag and key to stage: the plan of each recipe is made once in a process and looked up from then on.
+
+Which shard groups a tag has is an estimate until they are packed; by key, every group of its corpus is found.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import cache
+from itertools import islice
 
 from core.planning.pipeline import pipeline_stages
-from core.planning.stage import Stage
+from core.planning.stage import Resolve, Stage, in_order
 from core.recipes.recipe import Recipe, RecipeError
 from core.recipes.table import find_recipe, recipes
+from core.stages.kind import StageKind
+
+GROUPS = (StageKind.CORPUS, StageKind.PACK)  # reached through what reads them
 
 
 def stages_of(tag: str) -> dict[str, Stage]:
@@ -16,10 +23,33 @@ def stages_of(tag: str) -> dict[str, Stage]:
     return _stages(find_recipe(tag))
 
 
+def resolved_stages(tag: str, resolve: Resolve) -> dict[str, Stage]:
+    """The same with the shard groups that `resolve` gives each (see `core.planning.stream_length`)."""
+    others = [stage for stage in stages_of(tag).values() if stage.kind not in GROUPS]
+    return {stage.key: stage for stage in in_order(others, resolve)}
+
+
+def stages_of_run(tags: Iterable[str], keys: Set[str]) -> list[Stage]:
+    """Every stage of `tags`, needs before needers, and those among `keys` that nobody expected to be needed."""
+    stages = {key: stage for tag in tags for key, stage in stages_of(tag).items()}
+    if unexpected := keys - stages.keys():
+        groups = (group for tag in tags for group in _groups_beyond(stages_of(tag)))
+        stages |= {group.key: group for group in groups if group.key in unexpected}
+    return in_order(stages.values())
+
+
+def stage_of_key(tag: str, key: str) -> Stage:
+    """The stage of `tag` with this key, be it a shard group that nobody expected to be needed. Raises `RecipeError`."""
+    return stages_of(tag).get(key) or find_stages(tag, key)[0]
+
+
 def find_stages(tag: str, wanted: str) -> Sequence[Stage]:
     """The stages of `tag` whose kind is `wanted` or whose key begins with it; refuses when there are none."""
     stages = stages_of(tag).values()
     found = [stage for stage in stages if stage.kind.value == wanted or stage.key.startswith(wanted)]
+    if not found:
+        beyond = (stage for stage in _groups_beyond(stages_of(tag)) if stage.key.startswith(wanted))
+        found = list(islice(beyond, 1))
     if not found:
         kinds = ", ".join(dict.fromkeys(stage.kind.value for stage in stages))
         raise RecipeError(f"{tag} has no stage {wanted!r}; name a kind ({kinds}) or the beginning of a key")
@@ -34,6 +64,14 @@ def owners_of(key: str) -> list[str]:
 def known_folders() -> set[str]:
     """The artifact folders that any known tag reaches."""
     return {stage.address.folder for tag in recipes() for stage in stages_of(tag).values()}
+
+
+def _groups_beyond(stages: Mapping[str, Stage]) -> Iterator[Stage]:
+    """The shard groups of the stages' corpus that are not among them, each behind what it is made of."""
+    streams = [stage.stream for stage in stages.values() if stage.stream is not None]
+    for stream in streams[-1:]:  # those of one recipe differ only in how far they are read
+        for index in range(stream.corpus.groups):
+            yield from (stage for stage in in_order([stream.group(index)]) if stage.key not in stages)
 
 
 @cache

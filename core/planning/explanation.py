@@ -17,6 +17,7 @@ from core.recipes.recipe import Recipe
 from core.recipes.table import find_recipe
 from core.stages.identity import (
     CorpusIdentity,
+    DecontaminateIdentity,
     EvaluateIdentity,
     ExportIdentity,
     FinetuneIdentity,
@@ -60,12 +61,16 @@ _SPECIAL: Mapping[tuple[type, str], tuple[str | None, str]] = {
     (PackIdentity, "first_shard"): (None, SHARDS),
     (PackIdentity, "end_shard"): (None, SHARDS),
     (TrainingIdentity, "architecture"): ("architecture", ""),
+    (TrainingIdentity, "stream_shards"): ("corpus.training_shards", "after them the next epoch begins"),
     (TrainingIdentity, "first_step"): (None, CUT),
     (TrainingIdentity, "end_step"): (None, CUT),
     (TrainingIdentity, "use_rope"): ("pretraining.rope_drop", "true up to the RoPE drop, false after it"),
     (EvaluateIdentity, "suite"): (None, "base after pretraining, chat after a fine-tune (core.planning.pipeline)"),
     (EvaluateIdentity, "seed"): ("pretraining.seed", ""),
     (ExportIdentity, "format_version"): (None, "raised when the format changes (core.planning.pipeline)"),
+    (DecontaminateIdentity, "ngram"): (None, "words in a row that count as overlap (core.planning.pipeline.NGRAM)"),
+    (DecontaminateIdentity, "rows"): (None, "those that pretraining.steps read, a batch each"),
+    (DecontaminateIdentity, "stream_shards"): ("corpus.training_shards", "after them the next epoch begins"),
     (ExportIdentity, "phase"): (None, "which model is exported: base, or sft after a fine-tune"),
     (PublishIdentity, "tag"): ("tag", ""),
 }

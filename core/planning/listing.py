@@ -16,6 +16,7 @@ from core.planning.cost import Cost, Terms
 from core.planning.plan import Plan, PlannedStage
 from core.planning.speed import ASSUMED_UTILIZATION
 from core.planning.status import Status
+from core.planning.stream_length import StreamLength
 from core.recipes.recipe import Recipe
 
 
@@ -115,12 +116,18 @@ def _planned(planned: PlannedStage, terms: Terms) -> dict[str, object]:
         "checkpoint_step": progress.checkpoint_step,
         "running": None if progress.holder is None else _holder(progress.holder),
         "blocked_by": None if progress.blocked_by is None else progress.blocked_by.key,
+        "stream": None if planned.length is None else _length(planned.length),
         **_cost(planned.cost, terms),
         **{f"{name}_remaining": value for name, value in _cost(planned.remaining, terms).items()},
         "basis": planned.basis,
         "bytes": planned.size.bytes,
         "bytes_basis": planned.size.basis,
     }
+
+
+def _length(length: StreamLength) -> dict[str, object]:
+    """The shard groups that a stage needs, how many of them are packed, and how often its end has begun anew."""
+    return {"groups": length.groups, "groups_packed": length.packed, "epochs": round(length.epochs, 4)}
 
 
 def _cost(cost: Cost, terms: Terms) -> dict[str, int | float]:

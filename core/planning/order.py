@@ -2,6 +2,7 @@
 
 Guarantees: a stage is started only after everything it needs ended well; no more than a lane's limit run at once; a
 lane with room is never left idle while a stage of it could start; a failure blocks what needs it and nothing else.
+What is to be done may change on the way: see `Order.revise`.
 This is list scheduling by critical path: it takes at most the longest path plus, for each lane, the work of the lane
 divided by its limit (after R. L. Graham, "Bounds on multiprocessing timing anomalies", 1969).
 """
@@ -29,13 +30,14 @@ class Work:
     needs: frozenset[str]  # keys; one that is not in the order counts as there
     lane: Lane
     seconds: float  # estimated; only the order depends on it
+    after: frozenset[str] = frozenset()  # keys that have ended before it starts, well or not
 
 
 def remaining_seconds(works: Sequence[Work]) -> dict[str, float]:
     """The longest path from each work, itself included, to the end of everything that needs it; `works` needs first."""
     after = {work.key: 0.0 for work in works}  # the longest path that begins where the work ends
     for work in reversed(works):
-        for need in work.needs & after.keys():
+        for need in (work.needs | work.after) & after.keys():
             after[need] = max(after[need], work.seconds + after[work.key])
     return {work.key: work.seconds + after[work.key] for work in works}
 
@@ -48,11 +50,30 @@ class Order:
 
     def __init__(self, works: Sequence[Work], limits: Mapping[Lane, int]) -> None:
         self.blocked: dict[str, str] = {}  # key -> key of the failed work on which it waited
-        remaining = remaining_seconds(works)
-        self._waiting = {work.key: work for work in sorted(works, key=lambda work: -remaining[work.key])}
-        self._slots: dict[Lane, list[str | None]] = {lane: [None] * limits[lane] for lane in Lane}
-        self._works = {work.key: work for work in works}
-        self._unfinished = set(self._works)
+        self._slots: dict[Lane, list[str | None]] = {lane: [None] * limit for lane, limit in limits.items()}
+        self._works: dict[str, Work] = {}  # needs first
+        self._waiting: dict[str, Work] = {}  # the longest remaining path first
+        self._finished: set[str] = set()
+        self._failed: list[str] = []
+        self.revise(works)
+
+    @property
+    def waiting(self) -> frozenset[str]:
+        """The keys that have not been started, and may be."""
+        return frozenset(self._waiting)
+
+    def revise(self, works: Sequence[Work]) -> None:
+        """Take `works`, needs first, for all that is to be done from now on.
+
+        What waits and is not among them is given up; what was started, has ended or is blocked stays as it is.
+        """
+        settled = {key: work for key, work in self._works.items() if key not in self._waiting}
+        self._works = {**settled, **{work.key: work for work in works if work.key not in settled}}
+        remaining = remaining_seconds(list(self._works.values()))
+        waiting = [work for key, work in self._works.items() if key not in settled]
+        self._waiting = {work.key: work for work in sorted(waiting, key=lambda work: -remaining[work.key])}
+        for key in self._failed:
+            self._block(key)
 
     @property
     def is_over(self) -> bool:
@@ -82,12 +103,17 @@ class Order:
     def finish(self, key: str) -> None:
         """Note that `key` ended well."""
         self._vacate(key)
-        self._unfinished.remove(key)
+        self._finished.add(key)
 
     def fail(self, key: str) -> list[str]:
         """Note that `key` failed; return the keys that are blocked now because of it."""
         self._vacate(key)
-        lost = {key}
+        self._failed.append(key)
+        return self._block(key)
+
+    def _block(self, key: str) -> list[str]:
+        """Take what needs `key` from what waits; return all that is blocked because of it."""
+        lost = {key, *(blocked for blocked, cause in self.blocked.items() if cause == key)}
         for work in self._works.values():  # needs first, so one pass finds all
             if work.key in self._waiting and work.needs & lost:
                 lost.add(work.key)
@@ -96,7 +122,10 @@ class Order:
         return [each for each in self._works if each in lost and each != key]
 
     def _may_start(self, work: Work) -> bool:
-        return None in self._slots[work.lane] and not work.needs & self._unfinished
+        if None not in self._slots[work.lane] or (work.needs & self._works.keys()) - self._finished:
+            return False
+        ended = {*self._finished, *self._failed, *self.blocked}
+        return not (work.after & self._works.keys()) - ended
 
     def _vacate(self, key: str) -> None:
         slots = self._slots[self._works[key].lane]

@@ -9,13 +9,14 @@ from artifacts.lease_record import Holder
 from artifacts.store import Found, Store
 from artifacts.survey import Contents
 from core.planning.calibration import chosen_speeds
-from core.planning.catalogue import stages_of
+from core.planning.catalogue import resolved_stages, stages_of
 from core.planning.cost import Cost, stage_cost, unshared_cost
 from core.planning.pretraining import base_stage
 from core.planning.progress import Progress, Survey, progress_of
 from core.planning.size import estimated_bytes
 from core.planning.speed import ASSUMED, Basis, Speeds, shape_of
 from core.planning.stage import Stage, in_order
+from core.planning.stream_length import PackedRows, StreamLength, measured_by, packed_in
 from core.recipes.recipe import Recipe
 from core.recipes.table import find_recipe
 from core.stages.identity import TrainingIdentity
@@ -40,6 +41,7 @@ class PlannedStage:
     remaining: Cost  # of what is still to be done: from its checkpoint, or nothing
     basis: Basis | None  # of its GPU-hours; None: it is counted as taking none
     size: Size
+    length: StreamLength | None  # of the packed stream, for a stage that reads one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +52,7 @@ class Plan:
     stages: tuple[PlannedStage, ...]
     unshared: Cost  # the distinct base models each trained alone, and the same fine-tunes
     speeds: Speeds  # that the GPU-hours follow from
+    packed: PackedRows  # what was known of them, from which it follows how many shard groups there are
 
     @property
     def total(self) -> Cost:
@@ -100,24 +103,28 @@ def make_plan(
 ) -> Plan:
     """Merge the DAGs of `tags` and look up every stage in `survey`. Raises `RecipeError` for an unknown tag."""
     recipes = {recipe.tag: recipe for recipe in map(find_recipe, tags)}
+    packed = packed_in(survey)
+    resolve = measured_by(packed)
     owners: dict[str, list[str]] = {}
     leaves: list[Stage] = []
     for tag in recipes:
-        for key, stage in stages_of(tag).items():
+        for key, stage in resolved_stages(tag, resolve).items():
             owners.setdefault(key, []).append(tag)
             leaves.append(stage)
-    progress = progress_of(stages := in_order(leaves), survey, holder)
+    progress = progress_of(stages := in_order(leaves, resolve), survey, holder)
     planned = tuple(
-        _planned(stage, [recipes[tag] for tag in owners[stage.key]], progress[stage.key], survey, speeds)
+        _planned(stage, [recipes[tag] for tag in owners[stage.key]], progress[stage.key], survey, speeds, packed)
         for stage in stages
     )
     alone = {base_stage(recipe).key: unshared_cost(base_stage(recipe), recipe, speeds) for recipe in recipes.values()}
     finetunes = [one.cost for one in planned if not isinstance(one.stage.identity, TrainingIdentity)]
     unshared = sum((*alone.values(), *finetunes), Cost())
-    return Plan(tags=tuple(recipes), stages=planned, unshared=unshared, speeds=speeds)
+    return Plan(tags=tuple(recipes), stages=planned, unshared=unshared, speeds=speeds, packed=packed)
 
 
-def _planned(stage: Stage, owners: list[Recipe], progress: Progress, survey: Survey, speeds: Speeds) -> PlannedStage:
+def _planned(
+    stage: Stage, owners: list[Recipe], progress: Progress, survey: Survey, speeds: Speeds, packed: PackedRows
+) -> PlannedStage:
     shape, step = shape_of(stage), progress.checkpoint_step or 0
     return PlannedStage(
         stage=stage,
@@ -127,6 +134,7 @@ def _planned(stage: Stage, owners: list[Recipe], progress: Progress, survey: Sur
         remaining=stage_cost(stage, speeds, step) if progress.needed else Cost(),
         basis=None if shape is None else speeds.of(shape).basis,
         size=_size(stage, owners[0], survey.get(stage.address.folder, Found())),
+        length=None if stage.stream is None else stage.stream.length(packed),
     )
 
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import cache
 
 from core.planning.stage import Stage
+from core.planning.stream_length import PackedStream
 from core.recipes.recipe import Corpus, Recipe, Tokenizer
 from core.stages.identity import CorpusIdentity, PackedDirection, PackIdentity, TokenizerIdentity, TrainingIdentity
 from core.stages.kind import StageKind
@@ -43,10 +44,15 @@ def validation_stage(recipe: Recipe) -> Stage:
     return _packed(recipe, "each" if direction == "bidirectional" else direction, (shard, shard + 1))
 
 
-def stream(recipe: Recipe, end_step: int) -> dict[str, Stage]:
-    """The shard groups that steps [0, end_step) read, by role `group-NNN`; a longer budget only appends."""
-    count = recipe.corpus.groups_for(end_step * recipe.pretraining.batch_tokens)
-    return {f"group-{index:03d}": pack_stage(recipe, *recipe.corpus.group(index)) for index in range(count)}
+def stream(recipe: Recipe, end_step: int) -> PackedStream:
+    """The stream of packed rows, as far as steps [0, end_step) read it; a longer budget only appends."""
+    length = recipe.architecture.sequence_length
+    return PackedStream(
+        corpus=recipe.corpus,
+        row_length=length,
+        rows=end_step * (recipe.pretraining.batch_tokens // length),
+        group=lambda index: pack_stage(recipe, *recipe.corpus.group(index)),
+    )
 
 
 def trunk_segments(recipe: Recipe) -> list[Stage]:
@@ -56,16 +62,10 @@ def trunk_segments(recipe: Recipe) -> list[Stage]:
     for first_step, end_step in zip((0, *recipe.cuts), recipe.cuts, strict=False):
         if end_step > stop:
             break
-        previous = {"previous": segments[-1]} if segments else {}
-        segments.append(
-            Stage(
-                StageKind.PRETRAIN,
-                f"{recipe.trunk}-{first_step:06d}-{end_step:06d}",
-                _training_identity(recipe, first_step, end_step),
-                {**previous, **stream(recipe, end_step)},
-                _observed(recipe),
-            )
-        )
+        previous = segments[-1] if segments else None
+        identity = _training_identity(recipe, first_step, end_step)
+        name = f"{recipe.trunk}-{first_step:06d}-{end_step:06d}"
+        segments.append(_training_stage(recipe, StageKind.PRETRAIN, name, identity, previous))
     return segments
 
 
@@ -77,8 +77,23 @@ def base_stage(recipe: Recipe) -> Stage:
         return trunk
     steps = recipe.pretraining.steps
     identity = replace(_training_identity(recipe, recipe.drop_step, steps), use_rope=False)
-    inputs = {"previous": trunk, **stream(recipe, steps)}
-    return Stage(StageKind.RECALIBRATE, recipe.base_tag, identity, inputs, _observed(recipe))
+    return _training_stage(recipe, StageKind.RECALIBRATE, recipe.base_tag, identity, trunk)
+
+
+def _training_stage(
+    recipe: Recipe, kind: StageKind, name: str, identity: TrainingIdentity, previous: Stage | None
+) -> Stage:
+    """A stage that reads the stream up to its end step: the first group is of its key, the further ones follow."""
+    rows = stream(recipe, identity.end_step)
+    first, *further = rows.groups().items()
+    return Stage(
+        kind,
+        name,
+        identity,
+        {**({"previous": previous} if previous else {}), **dict([first])},
+        {"tokenizer": tokenizer_stage(recipe), "validation": validation_stage(recipe), **dict(further)},
+        rows,
+    )
 
 
 def _packed(recipe: Recipe, direction: PackedDirection, shards: tuple[int, int]) -> Stage:
@@ -131,10 +146,6 @@ def _pack_stage(
     return Stage(StageKind.PACK, f"{corpus.source}-{first:05d}-{end:05d}", identity, inputs)
 
 
-def _observed(recipe: Recipe) -> dict[str, Stage]:
-    return {"tokenizer": tokenizer_stage(recipe), "validation": validation_stage(recipe)}
-
-
 def _training_identity(recipe: Recipe, first_step: int, end_step: int) -> TrainingIdentity:
     pretraining = recipe.pretraining
     return TrainingIdentity(
@@ -145,6 +156,7 @@ def _training_identity(recipe: Recipe, first_step: int, end_step: int) -> Traini
         precision=pretraining.precision,
         seed=pretraining.seed,
         direction=pretraining.direction,
+        stream_shards=recipe.corpus.training_shards,
         first_step=first_step,
         end_step=end_step,
         use_rope=True,

@@ -43,6 +43,7 @@ def required(stages: Iterable[Stage], survey: Survey) -> set[str]:
     is damaged is made again in any case, since it claims to be there.
     """
     stages = list(stages)
+    by_key = {stage.key: stage for stage in stages}
     used = {need.key for stage in stages for need in stage.needs.values()}
     missing: set[str] = set()
     pending = [stage for stage in stages if stage.key not in used or _is_damaged(stage, survey)]
@@ -51,7 +52,7 @@ def required(stages: Iterable[Stage], survey: Survey) -> set[str]:
         if stage.key in missing or _is_committed(stage, survey):
             continue
         missing.add(stage.key)
-        pending.extend(stage.needs.values())
+        pending.extend(by_key.get(need.key, need) for need in stage.needs.values())
     return missing
 
 

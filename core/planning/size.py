@@ -9,13 +9,13 @@ from __future__ import annotations
 from core.planning.mixture_length import assumed_tokens
 from core.planning.speed import Shape, shape_of
 from core.planning.stage import Stage
+from core.planning.stream_length import id_bytes
 from core.recipes.recipe import Recipe
 from core.stages.identity import CorpusIdentity, MixtureIdentity, PackIdentity, TokenizerIdentity
 from core.stages.kind import StageKind
 
 COMPRESSED_BYTES_PER_TOKEN = 100e6 / 34e6  # a ClimbMix shard is about 100 MB and gives at least 34M tokens
 BYTES_PER_VOCABULARY_ENTRY = 20  # ranks, names and lengths: 38 KB for 2,048 entries
-LARGEST_OF_TWO_BYTES = 65_536  # vocabulary whose ids fit in 16 bits
 
 
 def estimated_bytes(stage: Stage, recipe: Recipe) -> int | None:
@@ -33,16 +33,12 @@ def estimated_bytes(stage: Stage, recipe: Recipe) -> int | None:
         case PackIdentity():
             tokens = (identity.end_shard - identity.first_shard) * recipe.corpus.tokens_per_shard
             rows = tokens // (identity.row_tokens - 1)
-            return rows * identity.row_tokens * _token_bytes(recipe)
+            return rows * identity.row_tokens * id_bytes(recipe.tokenizer.vocabulary_size)
         case MixtureIdentity():
             tokens = assumed_tokens((*identity.training, *identity.validation), identity.row_tokens)
-            return tokens * (_token_bytes(recipe) + 1)  # and a mask of one byte
+            return tokens * (id_bytes(recipe.tokenizer.vocabulary_size) + 1)  # and a mask of one byte
         case _:
             return _model_bytes(stage)
-
-
-def _token_bytes(recipe: Recipe) -> int:
-    return 2 if recipe.tokenizer.vocabulary_size <= LARGEST_OF_TWO_BYTES else 4
 
 
 def _model_bytes(stage: Stage) -> int | None:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from artifacts.store import Store
-from core.planning.catalogue import stages_of
 from core.planning.cost import Cost
 from core.planning.plan import Plan, PlannedStage, plan_against
 from core.planning.progress import required
@@ -52,12 +51,10 @@ def read_status(tags: Sequence[str], store: Store) -> Status:
     """Look `tags` up in `store`. Raises `RecipeError` for an unknown tag, `StoreError`."""
     contents = store.contents()
     plan = plan_against(tags, store, contents)
-    planned = {one.stage.key: one for one in plan.stages}
     found = []
     for tag in plan.tags:
-        keys = stages_of(tag)
-        missing = required(keys.values(), contents.artifacts)
-        stages = tuple(planned[key] for key in keys)
+        stages = tuple(one for one in plan.stages if tag in one.tags)
+        missing = required([one.stage for one in stages], contents.artifacts)
         lacking = tuple(one for one in stages if one.stage.key in missing)
         found.append(TagStatus(tag=tag, stages=stages, lacking=lacking))
     return Status(plan=plan, tags=tuple(found), store_url=store.url)

@@ -30,13 +30,13 @@ class Corpus:
     training_shards: int  # the validation shard is number `validation_shard`
     validation_shard: int
     shards_per_group: int  # one group is one corpus stage and one pack stage
-    tokens_per_shard: int  # pessimistic estimate; decides how many groups a horizon needs, before anything is read
+    tokens_per_shard: int  # pessimistic estimate: how long a stream is expected to be while none of it is packed
     collected_at_once: bool = False  # one corpus stage makes every shard: cheap where shards are parsed, not fetched
 
-    def groups_for(self, tokens: int) -> int:
-        """How many shard groups, from the first, a stream of `tokens` reads; all of them when it wraps around."""
-        available = -(-self.training_shards // self.shards_per_group)
-        return min(available, -(-tokens // (self.tokens_per_shard * self.shards_per_group)))
+    @property
+    def groups(self) -> int:
+        """How many shard groups there are; after the last, the next epoch begins."""
+        return -(-self.training_shards // self.shards_per_group)
 
     def group(self, index: int) -> tuple[int, int]:
         """The shards [first, end) of one group."""

@@ -49,7 +49,10 @@ class PackIdentity:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingIdentity:
-    """Optimizer steps [first_step, end_step) of a horizon; inputs `group-NNN` and, except from step 0, `previous`."""
+    """Optimizer steps [first_step, end_step) of a horizon; inputs `group-000` and, except from step 0, `previous`.
+
+    The first group defines the stream (see `core.planning.stream_length`); further groups are read, but not identity.
+    """
 
     architecture: Architecture
     optimization: Optimization
@@ -58,6 +61,7 @@ class TrainingIdentity:
     precision: Precision
     seed: int
     direction: Direction
+    stream_shards: int  # where the stream ends and the next epoch begins
     first_step: int
     end_step: int
     use_rope: bool

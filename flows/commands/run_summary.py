@@ -10,9 +10,9 @@ from rich.table import Table
 
 from artifacts.store import Store
 from core.planning.actual import comparison
-from core.planning.catalogue import stages_of
+from core.planning.catalogue import stages_of_run
 from core.planning.cost import stage_cost
-from core.planning.stage import Stage, in_order
+from core.planning.stage import Stage
 from core.planning.title import title
 from core.stages.kind import StageKind
 from flows.commands.run_result import Reference, RunResult
@@ -22,7 +22,7 @@ from tasks.settings import settings_from_environment
 
 def summarize(result: RunResult, out: Console) -> None:
     """Print the table of all stages, the numbers of each recalibration, where the models are, and a sample."""
-    stages = in_order([stage for tag in result.tags for stage in stages_of(tag).values()])
+    stages = stages_of_run(result.tags, result.stages.keys() | result.failed.keys())
     out.print()
     out.print(_table(stages, result))
     out.print()

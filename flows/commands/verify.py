@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from artifacts.store import Store
-from core.planning.catalogue import stages_of
+from core.planning.catalogue import resolved_stages
+from core.planning.stage import as_planned
+from core.planning.stream_length import measured_by, packed_in
 from core.recipes.table import find_recipe
 from flows.console import console, print_json
 from tasks.settings import settings_from_environment
@@ -35,7 +37,9 @@ def verify_json(tags: Sequence[str]) -> int:
 
 def _verified(store: Store, tags: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
     """Each artifact's folder and damages; by folder, because an unreadable manifest does not tell its whole key."""
-    folders = {stage.address.folder for tag in tags for stage in stages_of(find_recipe(tag).tag).values()}
+    resolve = measured_by(packed_in(store.survey())) if tags else as_planned
+    recipes = [find_recipe(tag) for tag in tags]
+    folders = {stage.address.folder for recipe in recipes for stage in resolved_stages(recipe.tag, resolve).values()}
     for address in store.addresses():
         if not tags or address.folder in folders:
             yield address.folder, [str(damage) for damage in store.verify(address)]

@@ -71,6 +71,7 @@ SEGMENT = TrainingIdentity(
     precision="fp32",
     seed=42,
     direction="forward",
+    stream_shards=2,
     first_step=0,
     end_step=6,
     use_rope=True,

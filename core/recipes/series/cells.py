@@ -4,7 +4,7 @@ Tag = the series' name and the value of every axis, in the family's style: `stud
 the cell's own values only, so adding a value to an axis renames nobody. What goes without saying (RoPE throughout,
 no long fine-tune) is not spelled.
 
-The trunk is named after the axes that decide it, so cells that differ in drope, fine-tune or corpus length share it.
+The trunk is named after the axes that decide it, so cells that differ in drope or fine-tune share it.
 A trunk that a known recipe has already keeps that recipe's name: the same key is the same artifact.
 """
 
@@ -93,10 +93,8 @@ def _spelled(values: Mapping[str, Any], names: Iterable[str]) -> list[str]:
 
 
 def _trunk_of(recipe: Recipe) -> tuple[object, ...]:
-    """What two recipes have in common if any of their trunk segments has one key; the corpus may differ in length."""
-    corpus = recipe.corpus
-    pretraining = replace(recipe.pretraining, rope_drop=None)
-    return recipe.architecture, recipe.tokenizer, corpus.source, corpus.revision, pretraining
+    """What two recipes have in common if their trunk segments have one key."""
+    return recipe.architecture, recipe.tokenizer, recipe.corpus, replace(recipe.pretraining, rope_drop=None)
 
 
 def _check_distinct(path: Path, cells: list[Cell]) -> None:

@@ -70,7 +70,7 @@ BEFORE_FIELDS = (
     _coordinate("sequence_length", Positive, lambda length: f"length{length}"),
     _coordinate("vocabulary", Positive, lambda size: f"vocabulary{size}"),
     _coordinate("corpus", CorpusName, lambda text: re.sub(r"[@-]", "_", text)),
-    _coordinate("shards", Positive, lambda shards: f"{shards}shards", names_trunk=False),
+    _coordinate("shards", Positive, lambda shards: f"{shards}shards"),
 )
 AFTER_FIELDS = (
     _coordinate("seed", Annotated[int, Field(ge=0)], lambda seed: f"seed{seed}"),

@@ -81,7 +81,7 @@ def test_the_merged_plan_of_the_twenty_tags_costs_what_the_facts_say() -> None:
 def test_a_longer_horizon_only_appends_shard_groups() -> None:
     def groups(tag: str) -> list[str]:
         last = next(stage for stage in reversed(pipeline_stages(recipes()[tag])) if stage.kind is StageKind.PRETRAIN)
-        return [need.key for role, need in last.inputs.items() if role.startswith("group-")]
+        return [need.key for role, need in last.needs.items() if role.startswith("group-")]
 
     short, long = groups("d20_9tpp"), groups("d20_40tpp")
     assert long[: len(short)] == short
@@ -91,7 +91,7 @@ def test_a_longer_horizon_only_appends_shard_groups() -> None:
 def test_no_training_stream_contains_the_validation_shard() -> None:
     for recipe in recipes().values():
         held_out = recipe.corpus.validation_shard
-        for index in range(recipe.corpus.groups_for(10**18)):
+        for index in range(recipe.corpus.groups):
             first, end = recipe.corpus.group(index)
             assert not first <= held_out < end
 

@@ -95,7 +95,11 @@ def test_a_value_from_a_series_file_is_said_to_come_from_there(tmp_path: Path, m
 def test_the_listing_holds_the_whole_identity() -> None:
     (stage,) = find_stages("tiny", "tokenizer")
     listing = explanation_listing("tiny", explain("tiny", stage))
-    assert (listing["key"], listing["version"], listing["title"]) == (stage.key, 1, "train tokenizer python-docs-2048")
+    assert (listing["key"], listing["version"], listing["title"]) == (
+        stage.key,
+        stage.definition.version,
+        "train tokenizer python-docs-2048",
+    )
     fields = listing["fields"]
     assert isinstance(fields, list)
     assert {one["field"]: one["value"] for one in fields} == flatten(stage.identity)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import inf
 
 import pytest
 from hypothesis import given
@@ -149,6 +150,58 @@ def test_a_fork_starts_as_soon_as_its_segment_is_there_while_the_trunk_goes_on()
     for fork in forks:
         assert simulation.started[fork] == simulation.ended[training[fork].inputs["previous"].key]
         assert simulation.started[fork] < simulation.ended[trunk[-1]]
+
+
+@given(DAGS, LIMITS, st.sets(st.integers(0, 11)), st.sets(st.integers(0, 11)))
+def test_what_comes_after_another_waits_for_its_end_whether_that_is_good_or_bad(
+    dag: Sequence[tuple[set[int], Lane, int]], limits: Mapping[Lane, int], later: set[int], failing: set[int]
+) -> None:
+    """Each of `later` comes after the one before it in the list."""
+    found = [
+        replace(work, after=frozenset([str(index - 1)])) if index and index in later else work
+        for index, work in enumerate(works(dag))
+    ]
+    simulation = Simulation(found, limits, failing=frozenset(map(str, failing)))
+    order = simulation.run()
+    assert order.blocked.keys() | simulation.ended.keys() == {work.key for work in found}
+    for work in found:
+        for before in work.after & simulation.ended.keys() if work.key in simulation.ended else ():
+            assert simulation.ended[before] <= simulation.started[work.key]
+
+
+@given(DAGS, LIMITS, st.sets(st.integers(0, 11)), st.integers(1, 12))
+def test_what_is_given_up_on_the_way_does_not_start_and_what_is_added_does(
+    dag: Sequence[tuple[set[int], Lane, int]], limits: Mapping[Lane, int], dropped: set[int], started: int
+) -> None:
+    """The last half of the works is added, and `dropped` are given up, once `started` works have been started."""
+    everything = works(dag)
+    order = Order(everything[: (len(everything) + 1) // 2], limits)
+    begun: list[str] = []
+
+    def go_on(limit: float) -> None:
+        while len(begun) < limit and (work := order.next(never)) is not None:
+            order.start(work.key)
+            order.finish(work.key)
+            begun.append(work.key)
+
+    go_on(started)
+    kept = [work for index, work in enumerate(everything) if index not in dropped]
+    given_up = order.waiting - {work.key for work in kept}
+    order.revise(kept)
+    go_on(inf)
+    assert order.is_over
+    assert given_up.isdisjoint(begun)
+    assert {work.key for work in kept} <= set(begun)
+
+
+def test_what_is_added_and_needs_something_that_failed_before_is_blocked() -> None:
+    first, second, third = works([(set(), Lane.GPU, 1), ({0}, Lane.GPU, 1), ({1}, Lane.GPU, 1)])
+    order = Order([first, second], dict.fromkeys(Lane, 1))
+    order.start("0")
+    order.fail("0")
+    order.revise([first, second, third])
+    assert order.blocked == {"1": "0", "2": "0"}
+    assert order.is_over
 
 
 def test_starting_out_of_order_is_refused() -> None:

@@ -19,6 +19,7 @@ from core.recipes.recipe import Recipe
 from core.recipes.series.cells import Cell
 from core.recipes.series.errors import SeriesError
 from core.recipes.table import SERIES_VARIABLE, chosen_family, find_recipe, read_series, recipes
+from core.stages.identity import TrainingIdentity
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 Write = Callable[[str], Path]
@@ -152,11 +153,12 @@ def test_two_series_that_meet_in_the_familys_laws_share_a_trunk() -> None:
     assert other["other_d12_20tpp_long"].recipe.trunk == ladder(12).trunk == "d12_20tpp"
 
 
-def test_a_corpus_axis_over_shards_keeps_one_name_for_the_prefix_that_is_shared() -> None:
+def test_corpora_of_two_lengths_share_their_groups_and_nothing_trained_for_their_epochs_end_elsewhere() -> None:
     made = study({"shards": [4, 8]}, steps=240)
     names = {stage.key: stage.name for stage in pipeline_stages(made["study_4shards"])}
     shared = [stage for stage in pipeline_stages(made["study_8shards"]) if stage.key in names]
-    assert {"pretrain", "tokenizer"} <= {stage.kind.value for stage in shared}
+    assert {"corpus", "tokenizer", "pack", "mixture"} <= {stage.kind.value for stage in shared}
+    assert not any(isinstance(stage.identity, TrainingIdentity) for stage in shared)
     assert all(names[stage.key] == stage.name for stage in shared)
 
 

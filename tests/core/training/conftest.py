@@ -73,6 +73,7 @@ SEGMENT = TrainingIdentity(
     precision="fp32",
     seed=42,
     direction="forward",
+    stream_shards=2,
     first_step=0,
     end_step=STEPS,
     use_rope=True,
