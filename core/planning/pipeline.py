@@ -6,10 +6,13 @@ Both start from the base artifact, optimizer included, never from another fine-t
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from core.planning.pretraining import base_stage, corpus_stage, tokenizer_stage, validation_stage
 from core.planning.stage import Stage, in_order
 from core.recipes.recipe import Finetuning, Recipe
 from core.stages.identity import (
+    DecontaminateIdentity,
     EvaluateIdentity,
     ExportIdentity,
     FinetuneIdentity,
@@ -21,6 +24,7 @@ from core.stages.kind import StageKind
 
 NATIVE_FORMAT = 1
 HF_FORMAT = 1
+NGRAM = 13  # words in a row that a question and the training text must share
 
 
 def mixture_stage(recipe: Recipe, finetuning: Finetuning, name: str) -> Stage:
@@ -73,6 +77,22 @@ def evaluate_stage(recipe: Recipe, model: Stage, suite: str, validation: Stage, 
     return Stage(StageKind.EVALUATE, name, identity, inputs)
 
 
+def decontaminate_stage(recipe: Recipe) -> Stage:
+    """Which questions stand in the text that the base model reads: needs the stream that it is trained on, not it."""
+    base, corpus = base_stage(recipe), recipe.corpus
+    rows = recipe.tokens // recipe.architecture.sequence_length
+    groups = {role: need for role, need in base.needs.items() if role.startswith("group-")}
+    first = groups.pop("group-000")
+    return replace(
+        base,
+        kind=StageKind.DECONTAMINATE,
+        name=f"{first.name.rsplit('-', 2)[0]}-{rows}",
+        identity=DecontaminateIdentity(ngram=NGRAM, rows=rows, stream_shards=corpus.training_shards),
+        inputs={"questions": questions_stage(recipe), "tokenizer": tokenizer_stage(recipe), "group-000": first},
+        observed=groups,
+    )
+
+
 def export_stages(recipe: Recipe, model: Stage, phase: str, name: str) -> dict[str, Stage]:
     """The native and the Hugging Face export of one model, by role."""
     inputs = {"model": model, "tokenizer": tokenizer_stage(recipe)}
@@ -104,6 +124,8 @@ def pipeline_stages(recipe: Recipe) -> list[Stage]:
         beside.append(evaluation)
         deliverables |= export_stages(recipe, tuned, "sft", name)
         deliverables["evaluation-sft"] = evaluation
+    if beside and recipe.evaluation.decontaminate == "report":
+        deliverables["decontamination"] = decontaminate_stage(recipe)
     publication = recipe.publication
     publish = Stage(
         StageKind.PUBLISH,

@@ -116,6 +116,7 @@ class Evaluation:
     samples: int
     sample_tokens: int
     questions: tuple[MixtureTask, ...]  # of each task's validation split
+    decontaminate: Literal["report"] | None = "report"  # which of the questions stand in the pretraining text
 
 
 @dataclass(frozen=True, kw_only=True)
