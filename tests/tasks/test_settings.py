@@ -8,7 +8,8 @@ import pytest
 
 from tasks.settings import CHECKPOINT_SECONDS, SettingsError, settings_from_environment
 
-NAMES = ("PROCESSES", "MICRO_BATCH", "CHECKPOINT_SECONDS", "LEASE_SECONDS", "GRACE_SECONDS", "HUB")
+COUNTS = ("PROCESSES", "MICRO_BATCH", "PACKERS")
+NAMES = (*COUNTS, "CHECKPOINT_SECONDS", "LEASE_SECONDS", "GRACE_SECONDS", "HUB", "PACK_CLUSTER")
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +36,7 @@ def test_what_is_set_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.lease_seconds == 0.5
 
 
-@pytest.mark.parametrize("name", ["PROCESSES", "MICRO_BATCH"])
+@pytest.mark.parametrize("name", COUNTS)
 @pytest.mark.parametrize("value", ["many", "0", "-1", "1.5", "inf", "nan", "²"])
 def test_a_count_must_be_a_whole_number_above_0(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"MINISERIES_{name}", value)
@@ -49,3 +50,18 @@ def test_a_time_must_be_a_finite_number_above_0(name: str, value: str, monkeypat
     monkeypatch.setenv(f"MINISERIES_{name}", value)
     with pytest.raises(SettingsError, match=f"MINISERIES_{name}='{value}'"):
         settings_from_environment()
+
+
+def test_groups_are_packed_here_unless_a_cluster_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings_from_environment().pack_cluster is None
+    monkeypatch.setenv("MINISERIES_PACK_CLUSTER", "dask://scheduler:8786")
+    cluster = settings_from_environment().pack_cluster
+    assert cluster is not None
+    assert (cluster.kind, cluster.address) == ("dask", "tcp://scheduler:8786")
+
+
+def test_a_cluster_that_is_none_is_named_without_its_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINISERIES_PACK_CLUSTER", "dask://me:my-password@scheduler:8786")
+    with pytest.raises(SettingsError, match="set dask://host:port") as raised:
+        settings_from_environment()
+    assert "my-password" not in str(raised.value)
