@@ -5,7 +5,6 @@ On a terminal, control characters that a model writes are made visible instead o
 
 from __future__ import annotations
 
-import sys
 from typing import Protocol, TextIO
 
 from rich.console import Console
@@ -46,7 +45,7 @@ class Display(Protocol):
 class PipeDisplay:
     """Only the prose of each answer, each followed by a line end; backward, once it is complete."""
 
-    def __init__(self, output: TextIO = sys.stdout) -> None:
+    def __init__(self, output: TextIO) -> None:
         self._output = output
         self._backward: list[str] | None = None
 

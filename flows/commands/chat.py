@@ -37,7 +37,7 @@ def chat(tag: str, phase: Phase | None, prompt: str | None, settings: ChatSettin
 
 
 def _display() -> Display:
-    return TerminalDisplay() if sys.stdout.isatty() else PipeDisplay()
+    return TerminalDisplay() if sys.stdout.isatty() else PipeDisplay(sys.stdout)
 
 
 def _decoded(data: bytes) -> str:

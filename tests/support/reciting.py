@@ -11,7 +11,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
+from committing import commit_files
 
+from artifacts.store import Store
+from core.chat.artifact import model_stages
 from core.chat.text_model import TextModel
 from core.data.tokenizer import Tokenizer
 from core.evaluation.subject import Subject
@@ -92,6 +95,21 @@ def reciter(
     """The same, loaded."""
     write_reciter(folder / name, table, direction=direction, context=context)
     return TextModel(name, Subject.load(folder / name / "model", folder / name / "tokenizer"))
+
+
+def reciting_store(home: Path) -> str:
+    """The path of a store in which `tiny` says the alphabet and `tiny_bidirectional` goes on with it, both ways."""
+    store = Store.open(f"file://{home}/store", home / "cache")
+    tables: dict[str, tuple[Table, Direction]] = {
+        "tiny": (ENDLESS, "forward"),
+        "tiny_bidirectional": (LETTERS, "bidirectional"),
+    }
+    for tag, (table, direction) in tables.items():
+        write_reciter(home / tag, table, direction=direction)
+        stages = model_stages(tag)
+        for stage, name in ((stages.model, "model"), (stages.tokenizer, "tokenizer")):
+            commit_files(store, stage, {file.name: file.read_bytes() for file in (home / tag / name).iterdir()})
+    return str(home / "store")
 
 
 def alphabet(length: int, first: str = "a") -> str:
