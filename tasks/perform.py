@@ -16,7 +16,8 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -35,10 +36,12 @@ from core.planning.stage import Stage
 from core.planning.stream_length import measured_by, packed_by_manifest
 from core.stages.report import Progress, parse
 from core.stages.specification import Outcome, Specification, read_outcomes
+from core.stages.streamed import StreamedArtifact
 from tasks.devices import VISIBLE
 from tasks.display import Display
 from tasks.launch import Launcher, command
 from tasks.settings import RunSettings
+from tasks.streams import streamed_artifacts
 from tasks.supervise import supervise
 
 State = Literal["cached", "reused", "made"]
@@ -88,6 +91,14 @@ class Assignment:
         """Raise `StageStopped` once stopping was asked for."""
         if self.stop.is_set():
             raise StageStopped(f"{self.stage.address}: stopped; the next run continues from its last checkpoint")
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What a stage is made from, by role."""
+
+    folders: Mapping[str, Path]  # of verified files
+    streamed: Mapping[str, StreamedArtifact]  # fetched by the stage itself
 
 
 def perform(assignment: Assignment) -> Performed:
@@ -170,29 +181,43 @@ def _make(assignment: Assignment, store: Store, lease: HeldLease) -> Manifest:
     """Make the stage from what it needs; of the groups of a stream, from those that hold its rows."""
     stage = measured_by(packed_by_manifest(store))(assignment.stage)
     assignment = replace(assignment, stage=stage)
-    inputs = {}
-    for role, needed in stage.needs.items():
-        assignment.check_stop()
-        inputs[role] = store.fetch(needed.address)
-    store.discard(stage.address, lease)
-    with store.attempt(stage.address, lease) as attempt:
-        specification = _specification(stage, assignment.settings, inputs, attempt, lease)
-        provenance = capture()
-        began = time.time()
-        outcome = _run_child(assignment, specification, lease)
-        return attempt.commit(
-            stage_version=stage.definition.version,
-            identity=canonical(stage.identity),
-            inputs={role: needed.key for role, needed in stage.inputs.items()},
-            metrics={**outcome.metrics, **_estimate(stage, outcome, store)},
-            provenance={
-                **provenance,
-                "numerics": outcome.numerics,
-                "started": began,
-                "finished": time.time(),
-                "observed": {role: needed.key for role, needed in stage.observed.items()},
-            },
-        )
+    with _inputs(assignment, store) as inputs:
+        store.discard(stage.address, lease)
+        with store.attempt(stage.address, lease) as attempt:
+            return _committed(assignment, store, lease, inputs, attempt)
+
+
+@contextmanager
+def _inputs(assignment: Assignment, store: Store) -> Iterator[_Inputs]:
+    """What the stage needs; what is not streamed is brought to local disk and stays there while the block runs."""
+    streamed, folders = streamed_artifacts(assignment.stage, store), {}
+    with ExitStack() as held:
+        for role, needed in assignment.stage.needs.items():
+            assignment.check_stop()
+            if role not in streamed:
+                folders[role] = held.enter_context(store.hold(needed.address))
+        yield _Inputs(folders, streamed)
+
+
+def _committed(assignment: Assignment, store: Store, lease: HeldLease, inputs: _Inputs, attempt: Attempt) -> Manifest:
+    stage = assignment.stage
+    specification = _specification(stage, assignment.settings, inputs, attempt, lease)
+    provenance = capture()
+    began = time.time()
+    outcome = _run_child(assignment, specification, lease)
+    return attempt.commit(
+        stage_version=stage.definition.version,
+        identity=canonical(stage.identity),
+        inputs={role: needed.key for role, needed in stage.inputs.items()},
+        metrics={**outcome.metrics, **_estimate(stage, outcome, store)},
+        provenance={
+            **provenance,
+            "numerics": outcome.numerics,
+            "started": began,
+            "finished": time.time(),
+            "observed": {role: needed.key for role, needed in stage.observed.items()},
+        },
+    )
 
 
 def _estimate(stage: Stage, outcome: Outcome, store: Store) -> dict[str, object]:
@@ -205,7 +230,7 @@ def _estimate(stage: Stage, outcome: Outcome, store: Store) -> dict[str, object]
 
 
 def _specification(
-    stage: Stage, settings: RunSettings, inputs: Mapping[str, Path], attempt: Attempt, lease: HeldLease
+    stage: Stage, settings: RunSettings, inputs: _Inputs, attempt: Attempt, lease: HeldLease
 ) -> Specification:
     identity = canonical(stage.identity)
     assert isinstance(identity, dict)
@@ -214,7 +239,8 @@ def _specification(
         name=stage.name,
         key=stage.key,
         identity=identity,
-        inputs={role: str(path) for role, path in inputs.items()},
+        inputs={role: str(path) for role, path in inputs.folders.items()},
+        streamed=inputs.streamed,
         output=str(attempt.output),
         scratch=str(attempt.scratch),
         store=attempt.store_url,
