@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,12 @@ class Miniseries:
     home: Path
     store: str
     environment: Mapping[str, str] = field(default_factory=dict)
+    program: Path = PROGRAM
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         """Start it in the background."""
         return subprocess.Popen(
-            [sys.executable, str(PROGRAM), *arguments],
+            [sys.executable, str(self.program), *arguments],
             cwd=ROOT,
             env=self.environment_for(environment),
             stdout=subprocess.PIPE,
@@ -74,7 +75,7 @@ class Miniseries:
     def on_copy(self, home: Path) -> Miniseries:
         """The same against a copy of the (local) store."""
         shutil.copytree(self.store, home / "store", symlinks=True)
-        return Miniseries(home, str(home / "store"), self.environment)
+        return replace(self, home=home, store=str(home / "store"))
 
     def environment_for(self, more: Mapping[str, str]) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("MINISERIES_")}
