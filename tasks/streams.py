@@ -1,4 +1,4 @@
-"""Which inputs of a stage are streamed: the packed groups of a training stage whose store is not a local folder."""
+"""Which inputs of a stage are streamed: the packed groups of one that reads a stream, from a store that is remote."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from artifacts.errors import ArtifactMissing, StoreError
 from artifacts.store import Store
 from core.planning.stage import Stage
 from core.planning.stream_length import GROUP
-from core.stages.identity import PackIdentity, TrainingIdentity
+from core.stages.identity import DecontaminateIdentity, PackIdentity, TrainingIdentity
 from core.stages.streamed import StreamedArtifact
 
 
@@ -18,7 +18,7 @@ def streamed_artifacts(stage: Stage, store: Store) -> Mapping[str, StreamedArtif
     Raises `StoreError` when a group is not there, or when they end before the stage does.
     """
     groups = {role: needed for role, needed in stage.needs.items() if role.startswith(GROUP)}
-    if not groups or not isinstance(stage.identity, TrainingIdentity):
+    if not groups or not isinstance(stage.identity, TrainingIdentity | DecontaminateIdentity):
         return {}
     found = {role: _artifact(group, store) for role, group in groups.items()}
     _require_enough(stage, stage.identity, groups, sum(artifact.rows for artifact in found.values()))
@@ -32,13 +32,19 @@ def _artifact(group: Stage, store: Store) -> StreamedArtifact:
     return StreamedArtifact(address=group.address, rows=int(manifest.metrics["rows"]))
 
 
-def _require_enough(stage: Stage, identity: TrainingIdentity, groups: Mapping[str, Stage], rows: int) -> None:
+def _require_enough(
+    stage: Stage, identity: TrainingIdentity | DecontaminateIdentity, groups: Mapping[str, Stage], rows: int
+) -> None:
     """Groups that do not reach the end of the stream must hold every row: reading on would begin an epoch too early."""
-    needed = identity.end_step * identity.batch_tokens // identity.architecture.sequence_length
+    if isinstance(identity, TrainingIdentity):
+        needed = identity.end_step * identity.batch_tokens // identity.architecture.sequence_length
+        reader = f"step {identity.end_step}"
+    else:
+        needed, reader = identity.rows, "its search"
     last = groups[max(groups)].identity
     assert isinstance(last, PackIdentity)
     if rows < needed and last.end_shard < identity.stream_shards:
         raise StoreError(
-            f"{stage.address}: its {len(groups)} packed groups hold {rows:,} rows, but step {identity.end_step} needs "
+            f"{stage.address}: its {len(groups)} packed groups hold {rows:,} rows, but {reader} needs "
             f"{needed:,}; `miniseries run` packs the groups that follow"
         )

@@ -6,7 +6,7 @@ documents; a group that is not packed yet is said to be planned, and its rows ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,7 +19,7 @@ from artifacts.transfer import at_once
 from core.data.ledger import DocumentRun, FileReading, document_runs, file_readings, group_readings, shards_of
 from core.data.packed_documents import PackedDocuments, ShardAccount, documents_file
 from core.planning.catalogue import stages_of
-from core.planning.pretraining import base_stage
+from core.planning.pretraining import base_stage, stream
 from core.planning.stage import Stage
 from core.recipes.recipe import Recipe, RecipeError
 from core.recipes.table import find_recipe
@@ -106,7 +106,7 @@ def read_ledger(tag: str, store: Store) -> Ledger:
     recipe = find_recipe(tag)
     rows_a_step = recipe.pretraining.batch_tokens // recipe.architecture.sequence_length
     trained = _steps_trained(base_stage(recipe), store)
-    groups = _needed_groups(recipe, store, recipe.pretraining.steps * rows_a_step)
+    groups = _needed_groups(recipe, store)
     return Ledger(
         recipe=recipe,
         steps_trained=trained,
@@ -142,29 +142,55 @@ def _steps_trained(base: Stage, store: Store) -> int:
     return 0
 
 
-def _needed_groups(recipe: Recipe, store: Store, rows_needed: int) -> list[StreamGroup]:
+def _needed_groups(recipe: Recipe, store: Store) -> list[StreamGroup]:
     """The groups that hold the rows which the horizon reads, from the first; all of them when it wraps around."""
-    needs = base_stage(recipe).needs
-    stages = [needs[role] for role in sorted(needs) if role.startswith("group-")]
-    packs = at_once(lambda stage: store.manifest(stage.address), stages)
-    corpora = at_once(lambda stage: store.manifest(stage.inputs["corpus"].address), stages)
-    estimate = _estimated_rows(recipe, packs)
+    rows = stream(recipe, recipe.pretraining.steps)
+    manifests = _manifests(rows.groups().values(), store)
+
+    def pack_of(group: Stage) -> Manifest | None:
+        if group.key not in manifests:  # more groups are needed than were expected
+            manifests[group.key] = store.manifest(group.address)
+        return manifests[group.key]
+
+    def packed_rows(group: Stage) -> int | None:
+        pack = pack_of(group)
+        return None if pack is None else int(pack.metrics["rows"])
+
+    stages = list(rows.groups(packed_rows).values())
+    corpora = _manifests((stage.inputs["corpus"] for stage in stages), store)
     groups: list[StreamGroup] = []
-    for stage, pack, corpus in zip(stages, packs, corpora, strict=True):
-        if sum(group.rows for group in groups) >= rows_needed:
-            break
-        rows = pack.metrics["rows"] if pack else estimate
-        groups.append(StreamGroup(stage=stage, rows=rows, pack=pack, corpus=corpus))
+    for stage in stages:
+        found = packed_rows(stage)
+        groups.append(
+            StreamGroup(
+                stage=stage,
+                rows=_expected_rows(recipe, stage, groups) if found is None else found,
+                pack=pack_of(stage),
+                corpus=corpora[stage.inputs["corpus"].key],
+            )
+        )
     return groups
 
 
-def _estimated_rows(recipe: Recipe, packs: Sequence[Manifest | None]) -> int:
-    """Rows of a group that is not packed: the mean of those that are, else by the recipe's tokens per shard."""
-    measured: list[int] = [pack.metrics["rows"] for pack in packs if pack]
-    if measured:
-        return max(1, sum(measured) // len(measured))
-    corpus = recipe.corpus
-    return max(1, corpus.tokens_per_shard * corpus.shards_per_group // recipe.architecture.sequence_length)
+def _manifests(stages: Iterable[Stage], store: Store) -> dict[str, Manifest | None]:
+    """The manifests of some stages by key, several read at a time."""
+    distinct = {stage.key: stage for stage in stages}
+    found = at_once(lambda stage: store.manifest(stage.address), list(distinct.values()))
+    return dict(zip(distinct, found, strict=True))
+
+
+def _expected_rows(recipe: Recipe, group: Stage, before: Sequence[StreamGroup]) -> int:
+    """Rows of a group that is not packed, as `core.planning.stream_length` expects them."""
+    packed = [one for one in before if one.pack]
+    if packed:
+        shards = sum(end - first for first, end in (one.shards for one in packed))
+        return sum(one.rows for one in packed) * _shard_count(group) // shards
+    return recipe.corpus.tokens_per_shard // recipe.architecture.sequence_length * _shard_count(group)
+
+
+def _shard_count(group: Stage) -> int:
+    assert isinstance(group.identity, PackIdentity)
+    return group.identity.end_shard - group.identity.first_shard
 
 
 def _seen(groups: Sequence[StreamGroup], store: Store, rows_so_far: int, rows_at_end: int) -> tuple[GroupSeen, ...]:

@@ -6,9 +6,7 @@ Both start from the base artifact, optimizer included, never from another fine-t
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from core.planning.pretraining import base_stage, corpus_stage, tokenizer_stage, validation_stage
+from core.planning.pretraining import base_stage, corpus_stage, stream, tokenizer_stage, validation_stage
 from core.planning.stage import Stage, in_order
 from core.recipes.recipe import Finetuning, Recipe
 from core.stages.identity import (
@@ -79,17 +77,15 @@ def evaluate_stage(recipe: Recipe, model: Stage, suite: str, validation: Stage, 
 
 def decontaminate_stage(recipe: Recipe) -> Stage:
     """Which questions stand in the text that the base model reads: needs the stream that it is trained on, not it."""
-    base, corpus = base_stage(recipe), recipe.corpus
-    rows = recipe.tokens // recipe.architecture.sequence_length
-    groups = {role: need for role, need in base.needs.items() if role.startswith("group-")}
-    first = groups.pop("group-000")
-    return replace(
-        base,
-        kind=StageKind.DECONTAMINATE,
-        name=f"{first.name.rsplit('-', 2)[0]}-{rows}",
-        identity=DecontaminateIdentity(ngram=NGRAM, rows=rows, stream_shards=corpus.training_shards),
-        inputs={"questions": questions_stage(recipe), "tokenizer": tokenizer_stage(recipe), "group-000": first},
-        observed=groups,
+    rows = stream(recipe, recipe.pretraining.steps)
+    (role, first), *further = rows.groups().items()
+    return Stage(
+        StageKind.DECONTAMINATE,
+        f"{first.name.rsplit('-', 2)[0]}-{rows.rows}",
+        DecontaminateIdentity(ngram=NGRAM, rows=rows.rows, stream_shards=recipe.corpus.training_shards),
+        {"questions": questions_stage(recipe), "tokenizer": tokenizer_stage(recipe), role: first},
+        dict(further),
+        rows,
     )
 
 

@@ -10,6 +10,7 @@ from committing import commit
 
 from artifacts.errors import ArtifactMissing, StoreError
 from artifacts.store import Store
+from core.planning.pipeline import decontaminate_stage
 from core.planning.pretraining import pack_stage, trunk_segments
 from core.planning.stage import Stage
 from core.recipes.table import recipes
@@ -44,6 +45,15 @@ def test_groups_that_end_before_the_stage_does_are_refused_in_one_line(store: St
         commit(store, group, rows=10 * ROWS_PER_STEP)
     with pytest.raises(StoreError, match=r"its 2 packed groups hold 5,120 rows, but step 21 needs 5,376; `miniseries"):
         streamed_artifacts(stage_of_two_groups(21), store)
+
+
+def test_so_are_groups_that_do_not_hold_what_decontamination_reads(store: Store) -> None:
+    for group in GROUPS:
+        commit(store, group, rows=10)
+    search = replace(decontaminate_stage(RECIPE), inputs={"group-000": GROUPS[0]}, observed={"group-001": GROUPS[1]})
+    rows = f"{RECIPE.pretraining.steps * ROWS_PER_STEP:,}"
+    with pytest.raises(StoreError, match=f"its 2 packed groups hold 20 rows, but its search needs {rows}; `miniseries"):
+        streamed_artifacts(search, store)
 
 
 def test_a_group_that_is_not_there_is_named(store: Store) -> None:

@@ -1,13 +1,16 @@
 """The decontaminate stage: which evaluation questions share n-grams with the rows that pretraining reads. It reports.
 
-Inputs: `questions`, `tokenizer`, and `group-NNN`, the stream in the order of their names. What was found is saved
-between groups, so that a stage that was killed goes on with the next one.
+Inputs: `questions`, `tokenizer`, and `group-NNN`, the stream in the order of their names, in folders or streamed from
+the store. What was found is saved between groups, so that a stage that was killed goes on with the next one.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from core.data.decontamination.evaluation_ngrams import EvaluationNgrams
 from core.data.decontamination.report import Report, make_report, render_report
@@ -41,16 +44,30 @@ def search_groups(context: StageContext[DecontaminateIdentity], search: Search) 
     """Search the groups that an earlier try has not, up to the row at which training ends."""
     newest = context.checkpoints.newest()
     found = Found() if newest is None else Found.load(newest.path)
-    roles = sorted(role for role in context.inputs if role.startswith(GROUP))
+    roles = sorted(role for role in {*context.inputs, *context.streamed} if role.startswith(GROUP))
     saved = time.monotonic()
     for role in roles[found.groups :]:
         if found.rows >= context.identity.rows:
             break
-        search.add_group(found, context.inputs[role], context.identity.rows - found.rows)
+        with group_folder(context, role) as folder:
+            search.add_group(found, folder, context.identity.rows - found.rows)
         if time.monotonic() - saved >= context.runtime.checkpoint_seconds:
             save(context, found)
             saved = time.monotonic()
     return found
+
+
+@contextmanager
+def group_folder(context: StageContext[DecontaminateIdentity], role: str) -> Iterator[Path]:
+    """The folder of a packed group; one that is streamed is on local disk for as long as the block runs."""
+    if role in context.inputs:
+        yield context.inputs[role]
+        return
+    files = context.streamed[role].hold(())
+    try:
+        yield files.folder
+    finally:
+        files.release()
 
 
 def save(context: StageContext[DecontaminateIdentity], found: Found) -> None:

@@ -11,20 +11,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from committing import commit_files
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from artifacts.progress import SavedCheckpoint
+from artifacts.store import Store
 from core.data import tokenizer_training
 from core.data.decontamination import decontaminate
 from core.data.packed_documents import NOWHERE, PackedDocuments
 from core.data.rows import Rows
 from core.data.tokenizer import Tokenizer
+from core.planning.pretraining import pack_stage
+from core.recipes.table import recipes
 from core.recipes.vocabulary import SPECIAL_TOKENS
 from core.stages.context import StageContext, StageError
 from core.stages.identity import DecontaminateIdentity
 from core.stages.report import Reporter
 from core.stages.runtime import Runtime
+from core.stages.streamed import StreamedArtifact, StreamedInput
 
 IDENTITY = DecontaminateIdentity(ngram=13, rows=10_000, stream_shards=8)
 FILLER = "some words about nothing in particular that fill the rows of this little corpus once more "
@@ -230,6 +235,25 @@ def test_a_stage_that_was_killed_goes_on_with_the_next_group(
     assert decontaminate.produce(again) == whole.metrics
     for name in ("decontamination.json", "decontamination.md"):
         assert (again.output / name).read_bytes() == (whole.folder / name).read_bytes()
+
+
+def test_groups_that_are_streamed_from_a_store_give_the_same_report(
+    tmp_path: Path, make: Callable, packed: Callable, questions_of: Callable, docs_tokenizer: Any
+) -> None:
+    recipe, store = recipes()["tiny"], Store.open(str(tmp_path / "store"), tmp_path / "cache")
+    inputs = {"questions": questions_of(("counting", THIRTEEN, "Yes.")), "tokenizer": docs_tokenizer.folder}
+    groups = {"group-000": packed([FILLER * 40]), "group-001": packed([THIRTEEN, FILLER * 40])}
+    streamed = {}
+    for index, (role, folder) in enumerate(groups.items()):
+        stage = pack_stage(recipe, *recipe.corpus.group(index))
+        commit_files(store, stage, {path.name: path.read_bytes() for path in folder.iterdir()})
+        artifact = StreamedArtifact(address=stage.address, rows=Rows.open(folder).count)
+        streamed[role] = StreamedInput(artifact=artifact, store=store)
+    whole = make(decontaminate, IDENTITY, **inputs, **groups)
+    (tmp_path / "saved").mkdir()
+    context = context_of(tmp_path / "streamed", inputs, StopAfterOne(tmp_path / "saved"), checkpoint_seconds=600.0)
+    assert decontaminate.produce(dataclasses.replace(context, streamed=streamed)) == whole.metrics
+    assert whole.metrics["overlapping_questions"] == 1
 
 
 def context_of(
