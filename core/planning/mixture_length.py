@@ -28,6 +28,8 @@ LENGTHS = {
     "gsm8k": Length(7_473, 200),
     "simple-spelling": Length(200_000, 33),
     "spelling-bee": Length(80_000, 129),
+    "arithmetic": Length(400, 35),
+    "word-choice": Length(400, 75),
     "tulu-long": Length(100_000, 5_000),
 }
 UNKNOWN = Length(100_000, 450)  # a task that is not in the table: as long as the average row of the miniseries

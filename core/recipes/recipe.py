@@ -100,7 +100,7 @@ class Finetuning:
 
     training: tuple[MixtureTask, ...]
     validation: tuple[MixtureTask, ...]
-    persona: Persona | None  # needed by the identity task
+    persona: Persona  # of the identity task
     sequence_length: int
     batch_tokens: int
     optimization: Optimization

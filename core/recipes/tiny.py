@@ -11,7 +11,7 @@ from dataclasses import replace
 from core.data.corpus import python_docs
 from core.model.architecture import Architecture, swiglu_width
 from core.recipes.member import Member
-from core.recipes.miniseries import TOKENIZER
+from core.recipes.miniseries import PERSONA, TOKENIZER
 from core.recipes.optimization import AdamW, Muon, Optimization, Schedule
 from core.recipes.recipe import (
     Corpus,
@@ -87,7 +87,7 @@ def finetuning(optimization: Optimization, sequence_length: int, batch_tokens: i
     return Finetuning(
         training=TRAINING_TASKS,
         validation=VALIDATION_TASKS,
-        persona=None,
+        persona=PERSONA,
         sequence_length=sequence_length,
         batch_tokens=batch_tokens,
         optimization=replace(

@@ -73,7 +73,7 @@ class MixtureIdentity:
 
     training: tuple[MixtureTask, ...]
     validation: tuple[MixtureTask, ...]
-    persona: Persona | None
+    persona: Persona
     row_tokens: int  # T + 1
     seed: int
 

@@ -175,6 +175,24 @@ def test_long_conversations_are_truncated_counted_and_dropped_when_nothing_is_le
     assert (masks[0 : masks.count].sum(axis=1) > 0).all()
 
 
+def test_how_long_conversations_were_before_they_were_cut_is_counted_by_powers_of_two(
+    make: Make, tokenizer: Tokenizer
+) -> None:
+    whole, uncut = make(changed(row_tokens=2000))
+    packed = Rows.open(whole, "train.rows")
+    tokens = packed[0 : packed.count].ravel()
+    gaps = np.diff(np.append(np.flatnonzero(tokens == tokenizer.bos), len(tokens)))  # from one BOS to the next
+    lengths = gaps[gaps > 1]  # the others pad
+    _, cut = make(changed(row_tokens=64))
+    assert cut["truncated"] > 0 == uncut["truncated"]
+    for metrics in (uncut, cut):
+        tasks = metrics["tasks"].values()
+        assert max(task["longest"] for task in tasks) == lengths.max()
+        for least, most in ((0, 32), (32, 64), (64, 128), (128, 256), (256, 512)):
+            counted = sum(task["lengths"].get(f"<={most}", 0) for task in tasks)
+            assert counted == ((lengths > least) & (lengths <= most)).sum()
+
+
 def test_a_mixture_that_teaches_nothing_is_refused(make: Make) -> None:
     with pytest.raises(StageError, match="no conversation to train on"):
         make(changed(row_tokens=8))

@@ -21,6 +21,9 @@ from core.posttraining.tasks.task import Examples, Material
 from core.posttraining.tasks.tulu_long import TuluLong
 from core.posttraining.words import Words
 from core.recipes.miniseries import PERSONA
+from core.recipes.recipe import MixtureTask
+from core.recipes.series.fields import FieldError, checked, replaced
+from core.recipes.table import recipes
 from core.stages.context import StageError
 
 NOTHING = Material(Words((), ()))
@@ -221,6 +224,18 @@ def test_a_generated_persona_speaks_of_itself_in_the_recipes_words() -> None:
     assert "I am Ada" in said
     assert "trained by a lab in {braces}" in said
     assert "nanochat," not in said.replace("follows nanochat,", "").replace("that of nanochat,", "")
+
+
+def test_a_series_file_may_name_a_file_of_conversations_and_a_persona() -> None:
+    named = "conversations:/data/chat.jsonl#sha256=00&on_bad_row=skip"
+    written = [{"name": "identity", "rows": None}, {"name": named, "rows": 9, "epochs": 3}]
+    tasks = checked("finetuning.training", written)
+    assert tasks == (MixtureTask(name="identity", rows=None), MixtureTask(name=named, rows=9, epochs=3))
+    changes = {"finetuning.training": tasks, "finetuning.persona.name": checked("finetuning.persona.name", "Ada")}
+    tuning = replaced(recipes()["tiny"], changes).finetuning
+    assert (tuning.training, tuning.persona.name) == (tasks, "Ada")
+    with pytest.raises(FieldError, match="fine-tuning task"):
+        checked("finetuning.training", [{"name": "conversation:/data/chat.jsonl", "rows": None}])
 
 
 def test_identity_needs_a_persona() -> None:
