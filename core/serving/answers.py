@@ -12,13 +12,13 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Literal
 
-from core.chat.text_model import PieceStream
 from core.inference.engine import Request
 from core.posttraining.conversation import Part
 from core.serving.engine_thread import Ended, EngineStopped, EngineThread, Event, TooBusy
 from core.serving.errors import ApiError
 from core.serving.limits import Limits
 from core.serving.metrics import Metrics
+from core.serving.stop_strings import StopStrings
 
 FinishReason = Literal["stop", "length"]
 Outcome = Literal["stop", "length", "timeout", "hung up", "cancelled", "failed"]
@@ -44,7 +44,7 @@ class Answer:
     """One answer, from the place in line to the end. Raises `ApiError` when there is no place or no engine."""
 
     def __init__(
-        self, thread: EngineThread, request: Request, pieces: PieceStream, limits: Limits, metrics: Metrics
+        self, thread: EngineThread, request: Request, pieces: StopStrings, limits: Limits, metrics: Metrics
     ) -> None:
         self._thread, self._request, self._pieces, self._metrics = thread, request, pieces, metrics
         self._loop = asyncio.get_running_loop()
@@ -76,6 +76,7 @@ class Answer:
     async def begun(self) -> None:
         """Wait until it has a token or an end. Raises `ApiError` when it will have neither."""
         if not await self._something_arrived():
+            self._outcome = "timeout"
             raise ApiError(503, "no slot became free in time; try again later", code="timeout")
         match self._events[0]:
             case Ended("cancelled"):
@@ -95,6 +96,9 @@ class Answer:
             self._written += 1
             for piece in self._pieces.push(event):
                 yield piece
+            if self._pieces.is_met:
+                self._outcome = "stop"
+                return
         else:
             self._outcome = "timeout"
         if self._outcome == "failed":

@@ -43,7 +43,7 @@ class Access:
         if self.key is None or path in OPEN_PATHS:
             return
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self.key.encode()):
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode("latin-1"), self.key.encode()):
             raise ApiError(
                 401,
                 "this server needs its API key, as `Authorization: Bearer KEY`",

@@ -9,10 +9,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from core.data.direction import Way
 
+
+def _listed(value: object) -> object:
+    """One text stands for a list of it."""
+    return [value] if isinstance(value, str) else value
+
+
+StopText = Annotated[str, Field(min_length=1, max_length=256)]
 Neutral = Annotated[float, Field(ge=0, le=0)]
 
 
@@ -66,12 +73,17 @@ class SamplingFields(Asked):
     n: Literal[1] | None = None
     frequency_penalty: Neutral | None = None
     presence_penalty: Neutral | None = None
-    stop: None = None
+    stop: Annotated[list[StopText], Field(max_length=4), BeforeValidator(_listed)] | None = None
 
     @property
     def wanted_tokens(self) -> int | None:
         """How long the answer may be; None leaves it to the server."""
         return self.max_tokens
+
+    @property
+    def stops(self) -> list[str]:
+        """The texts at which the answer ends."""
+        return self.stop or []
 
     @property
     def include_usage(self) -> bool:

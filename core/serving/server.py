@@ -22,6 +22,7 @@ from core.serving.guard import Access
 from core.serving.service import Service
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+CONNECTIONS = 1024  # more are refused before their requests are read: bounds the bytes in memory
 FAREWELL_SECONDS = 2  # after the grace, to send the ends
 
 
@@ -76,6 +77,7 @@ def make_server(service: Service, access: Access) -> uvicorn.Server:
     config = uvicorn.Config(
         create_app(service, access),
         log_level="warning",
+        limit_concurrency=CONNECTIONS,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=int(grace) + FAREWELL_SECONDS,

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from core.chat.text_model import AnswerOptions, PieceStream, TextError, TextModel
+from core.chat.text_model import AnswerOptions, TextError, TextModel
 from core.data.direction import Way
 from core.inference.engine import ContextError, Request
 from core.posttraining.conversation import Conversation, ConversationError, parse_conversation
@@ -18,6 +18,7 @@ from core.serving.errors import ApiError, invalid
 from core.serving.limits import Limits
 from core.serving.metrics import Metrics
 from core.serving.schemas import ChatMessage, ChatRequest, CompletionRequest, SamplingFields
+from core.serving.stop_strings import StopStrings
 
 
 @dataclass(frozen=True)
@@ -76,17 +77,19 @@ class Service:
         conversation = _conversation(asked.messages)
         options = self._options(asked)
         request = await _render(lambda: model.chat_request(conversation, options))
-        return self._begin(served, request, model.chat_pieces())
+        return self._begin(served, request, StopStrings(model.chat_pieces(), asked.stops))
 
     async def complete(self, asked: CompletionRequest) -> tuple[Answer, Way]:
         """Begin a completion, and say which way it is written. Raises `ApiError`."""
         served = self.find(asked.model)
         model = served.text_model
         way, options = _way(asked, model), self._options(asked)
+        if way == "backward" and asked.stops:
+            raise invalid("what is written backward cannot end at a text; leave it out", param="stop")
         request = await _render(lambda: model.completion_request(asked.prompt, way, options))
-        return self._begin(served, request, model.completion_pieces(way)), way
+        return self._begin(served, request, StopStrings(model.completion_pieces(way), asked.stops)), way
 
-    def _begin(self, served: ServedModel, request: Request, pieces: PieceStream) -> Answer:
+    def _begin(self, served: ServedModel, request: Request, pieces: StopStrings) -> Answer:
         return Answer(served.thread, request, pieces, self.limits, self.metrics)
 
     def _options(self, asked: SamplingFields) -> AnswerOptions:

@@ -33,7 +33,7 @@ def chat(tag: str, phase: Phase | None, prompt: str | None, settings: ChatSettin
 
         what = "chats" if model.can_chat else "completes text"
         session.display.say(f"{model.name} {what}, {model.context_tokens:,} tokens of context; /help lists commands")
-        converse(session, lambda: input("> "))
+        converse(session, lambda: input("> " if sys.stdout.isatty() else ""))
 
 
 def _display() -> Display:

@@ -79,6 +79,18 @@ def test_without_a_wish_an_answer_ends_with_the_context(server: Running) -> None
     assert answer.choices[0].finish_reason == "length"
 
 
+@pytest.mark.parametrize("stop", ["fgh", ["zzz", "gh", "fgh"], ["h", "fgh"]], ids=["one", "list", "same-end"])
+def test_an_answer_ends_at_a_text(server: Running, stop: str | list[str]) -> None:
+    asked = {"model": "letters", "messages": ASK, "stop": stop, **RAW}
+    answer = server.openai.chat.completions.create(**asked)
+    assert answer.choices[0].message.content == "abcde"
+    assert answer.choices[0].finish_reason == "stop"
+    stream = list(server.openai.chat.completions.create(stream=True, **asked))
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == "abcde"
+    assert stream[-1].choices[0].finish_reason == "stop"
+    server.wait_until_idle()
+
+
 def test_a_completion_goes_on(server: Running) -> None:
     answer = server.openai.completions.create(model="both_ways", prompt="abc", max_tokens=5, **RAW)
     assert answer.choices[0].text == "defgh"
@@ -167,6 +179,7 @@ def test_what_does_not_fit_the_context_is_refused(server: Running) -> None:
         ("max_tokens", 100_000, None),
         ("presence_penalty", 1.0, None),
         ("seed", 1 << 70, None),
+        ("stop", ["a", "b", "c", "d", "e"], None),
     ],
 )
 def test_what_is_not_offered_is_refused_by_name(server: Running, field: str, value: object, code: str | None) -> None:
