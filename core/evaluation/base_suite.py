@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from core.data.direction import measured_row_sets, readings
+from core.data.direction import measured_row_sets
 from core.data.rows import Rows
+from core.evaluation.findings import Findings
 from core.evaluation.measurement import Measurement
 from core.evaluation.samples import Sample
-from core.evaluation.subject import Findings, Subject
+from core.evaluation.subject import Subject
 from core.inference.sampling import Sampling
+from core.stages.context import StageContext
 from core.stages.identity import EvaluateIdentity
-from core.stages.report import Reporter
 
 TEMPERATURE = 0.8
 TOP_K = 50
@@ -29,15 +30,16 @@ PROMPTS = (
 )
 
 
-def base_suite(subject: Subject, validation: Path, identity: EvaluateIdentity, report: Reporter) -> Findings:
-    """Measure and sample; `validation` is the folder of packed rows.
+def base_suite(subject: Subject, context: StageContext[EvaluateIdentity]) -> Findings:
+    """Measure and sample; input `validation` is packed rows.
 
     A model that reads in both directions is measured in each, on the same documents: `bits_per_byte_forward` and
     `bits_per_byte_backward`; `bits_per_byte` is then over the bytes of both.
     """
-    results = measure_ways(subject, validation, identity.validation_tokens)
+    identity = context.identity
+    results = measure_ways(subject, context.inputs["validation"], identity.validation_tokens)
     for name, bits in results.items():
-        report.log(f"{name.replace('_', ' ')}: {bits.value:.4f} on {bits.sample_size:,} bytes")
+        context.report.log(f"{name.replace('_', ' ')}: {bits.value:.4f} on {bits.sample_size:,} bytes")
     return Findings(
         results,
         tuple(_continuations(subject, identity)),
@@ -62,20 +64,19 @@ def measure_ways(subject: Subject, validation: Path, tokens: int) -> dict[str, M
 
 def _continuations(subject: Subject, identity: EvaluateIdentity) -> Iterator[Sample]:
     """Each prompt in each way in turn; read backward, what is written stands before the prompt."""
-    ways = list(readings(subject.state.direction, subject.tokenizer).items())
+    speaker = subject.speaker
     for number in range(identity.samples):
-        way, reading = ways[number % len(ways)]
-        prompt = PROMPTS[number // len(ways) % len(PROMPTS)]
+        way = speaker.ways[number % len(speaker.ways)]
+        prompt = PROMPTS[number // len(speaker.ways) % len(PROMPTS)]
         sampling = Sampling(
             max_tokens=identity.sample_tokens,
             temperature=TEMPERATURE,
             top_k=TOP_K,
             seed=identity.seed + number,
         )
-        tokens = reading.sequence(subject.tokenizer.encode_array(prompt)).tolist()
-        written = subject.written(tokens, sampling, stop_tokens={subject.tokenizer.bos})
+        written = subject.written(speaker.completion_prompt(prompt, way), sampling, speaker.completion_stops)
         yield Sample(
             title=f"Seed {sampling.seed}" + ("" if way == "forward" else ", backward: what precedes the prompt"),
             prompt=prompt,
-            answer=subject.tokenizer.decode(written[:: reading.stride]),
+            answer=speaker.text(written, way),
         )

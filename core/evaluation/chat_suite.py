@@ -1,57 +1,95 @@
-"""The chat suite: bits per byte of held-out answers, exact answers where only one is right, and transcripts.
+"""The chat suite: bits per byte of held-out answers, exact answers where only one is right, an examination, samples.
 
-The validation folder is a mixture; its words and conversations never stood in the training rows of the same mixture.
-Answers are greedy, so the suite has no randomness at all.
+The validation folder is a mixture; its words and conversations never stood in the training rows of the same mixture,
+and neither did the questions. Answers are greedy, so the suite has no randomness at all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice, zip_longest
-from pathlib import Path
+from typing import Protocol, TypeVar
 
 from core.data.rows import Rows
 from core.evaluation.exact_answers import exact_answers
+from core.evaluation.examination import Answered, examine, judge_of
+from core.evaluation.findings import Findings
 from core.evaluation.measurement import Measurement, wilson_interval
 from core.evaluation.samples import Sample
-from core.evaluation.subject import Findings, Subject
+from core.evaluation.scores import Examination, score
+from core.evaluation.subject import Subject
 from core.inference.sampling import Sampling
+from core.inference.tools import Tools
 from core.posttraining.held_out import HeldOut, read_held_out
-from core.posttraining.rendering import PromptTooLongError, render, render_prompt
+from core.posttraining.questions import Question, read_questions
+from core.posttraining.rendering import PromptTooLongError, render
+from core.stages.context import StageContext
 from core.stages.identity import EvaluateIdentity
 from core.stages.report import Reporter
 
-QUESTIONS = 256  # of one task, at most
-STOP = ("<|assistant_end|>", "<|bos|>", "<|python_end|>")  # what a Python call prints is not the model's to invent
+QUESTIONS = 256  # of one held-out task, at most
 
 
-def chat_suite(subject: Subject, validation: Path, identity: EvaluateIdentity, report: Reporter) -> Findings:
-    """Measure and sample; `validation` is the folder of a mixture."""
+class OfTask(Protocol):
+    """What belongs to a task."""
+
+    @property
+    def task(self) -> str:
+        """Its name."""
+
+
+OfTaskT = TypeVar("OfTaskT", bound=OfTask)
+
+
+def chat_suite(subject: Subject, context: StageContext[EvaluateIdentity]) -> Findings:
+    """Measure, examine and sample; input `validation` is a mixture, `questions` are those of the examination."""
+    identity, report = context.identity, context.report
+    validation = context.inputs["validation"]
     rows, masks = Rows.open(validation, "validation.rows"), Rows.open(validation, "validation.mask")
     bits = subject.bits_per_byte(rows, masks, identity.validation_tokens)
     report.log(f"{bits.value:.4f} bits per byte on {bits.sample_size:,} bytes of answers")
-    by_task = group_by_task(read_held_out(validation))
-    results = {"bits_per_byte": bits}
-    for task, examples in by_task.items():
-        if not examples[0].unique_answer:
-            continue
-        accuracy = measure_exact_answers(subject, examples[:QUESTIONS])
-        if accuracy is not None:
-            results[f"exact_answers/{task}"] = accuracy
-            report.log(f"{task}: {accuracy.value:.1%} of {accuracy.sample_size} answers exact")
+    held_out = group_by_task(read_held_out(validation))
+    examination = examine_all(subject, read_questions(context.inputs["questions"]), identity.answer_tokens, report)
+    results = {"bits_per_byte": bits, **examination.results, **dict(_exact_answers(subject, held_out, report))}
+    transcripts = islice(_transcripts(subject, held_out, identity), identity.samples)
     return Findings(
         results,
-        tuple(islice(_transcripts(subject, by_task, identity), identity.samples)),
-        f"Greedy, at most {identity.sample_tokens} tokens; an answer ends where it would call Python.",
+        (*transcripts, *_right_and_wrong(examination)),
+        f"Greedy, at most {identity.sample_tokens} tokens, to a question at most {identity.answer_tokens}; "
+        "calls of Python are evaluated.",
+        examination,
     )
 
 
-def group_by_task(examples: Sequence[HeldOut]) -> dict[str, list[HeldOut]]:
+def group_by_task(examples: Sequence[OfTaskT]) -> dict[str, list[OfTaskT]]:
     """Examples by the name of their task, in order."""
-    groups: dict[str, list[HeldOut]] = {}
+    groups: dict[str, list[OfTaskT]] = {}
     for example in examples:
         groups.setdefault(example.task, []).append(example)
     return groups
+
+
+def examine_all(subject: Subject, questions: Sequence[Question], answer_tokens: int, report: Reporter) -> Examination:
+    """Ask the questions of one task after another."""
+    scores, answers = [], []
+    for task, asked in group_by_task(questions).items():
+        found = examine(subject, task, asked, answer_tokens)
+        each = score(task, judge_of(task).baseline, found)
+        report.log(f"{task}: {each.correct:,} of {each.asked:,} right, {each.too_long:,} do not fit the context")
+        scores.append(each)
+        answers += found
+    return Examination(tuple(scores), tuple(answers))
+
+
+def _exact_answers(
+    subject: Subject, held_out: dict[str, list[HeldOut]], report: Reporter
+) -> Iterator[tuple[str, Measurement]]:
+    """The share of exact answers of each task whose questions decide them, by the name of the measurement."""
+    for task, examples in held_out.items():
+        accuracy = measure_exact_answers(subject, examples[:QUESTIONS]) if examples[0].unique_answer else None
+        if accuracy is not None:
+            report.log(f"{task}: {accuracy.value:.1%} of {accuracy.sample_size} answers exact")
+            yield f"exact_answers/{task}", accuracy
 
 
 def measure_exact_answers(subject: Subject, examples: Sequence[HeldOut]) -> Measurement | None:
@@ -71,23 +109,35 @@ def measure_exact_answers(subject: Subject, examples: Sequence[HeldOut]) -> Meas
 
 
 def _transcripts(subject: Subject, by_task: dict[str, list[HeldOut]], identity: EvaluateIdentity) -> Iterator[Sample]:
-    """Answers to one question of each task in turn, leaving out prompts that leave no room for an answer."""
+    """Answers to one held-out question of each task in turn, leaving out prompts that leave no room for an answer."""
     tokenizer, context = subject.tokenizer, subject.state.sequence_length
-    sampling = Sampling(max_tokens=identity.sample_tokens, temperature=0)
-    stop = {tokenizer.special(name) for name in STOP}
+    sampling, tools = Sampling(max_tokens=identity.sample_tokens, temperature=0), Tools(subject.tokenizer)
     for example in _in_turn(list(by_task.values())):
         question = example.conversation.before_answer()
         try:
-            prompt = render_prompt(question, tokenizer, max_tokens=context - sampling.max_tokens)
+            prompt = subject.speaker.chat_prompt(question, max_tokens=context - sampling.max_tokens)
         except PromptTooLongError:
             continue
         wanted = render(example.conversation, tokenizer, context).tokens[len(prompt) :]
         yield Sample(
             title=example.task,
             prompt=question.messages[-1].text,
-            answer=subject.answer(prompt, sampling, stop),
+            answer=tokenizer.decode(subject.written(prompt, sampling, subject.speaker.chat_stops, tools)),
             reference=tokenizer.decode(wanted),
         )
+
+
+def _right_and_wrong(examination: Examination) -> Iterator[Sample]:
+    """Of each task the first answer that is right and the first that is wrong."""
+    for task, answers in group_by_task(examination.answers).items():
+        for verdict, word in ((True, "right"), (False, "wrong")):
+            first = next((answer for answer in answers if answer.correct is verdict), None)
+            if first is not None:
+                yield _as_sample(first, f"{task}, question {first.number}: {word}")
+
+
+def _as_sample(answered: Answered, title: str) -> Sample:
+    return Sample(title=title, prompt=answered.prompt, answer=answered.answer or "", reference=answered.reference)
 
 
 def _in_turn(groups: Sequence[Sequence[HeldOut]]) -> Iterator[HeldOut]:

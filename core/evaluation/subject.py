@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -12,9 +13,10 @@ from core.data.rows import Rows
 from core.data.tokenizer import Tokenizer
 from core.evaluation.bits_per_byte import tally_rows
 from core.evaluation.measurement import Measurement
-from core.evaluation.samples import Sample
 from core.inference.generate import generate
 from core.inference.sampling import Sampling
+from core.inference.speaker import Speaker
+from core.inference.tools import Tools
 from core.model.checkpoint import ModelState, load_model, load_state
 from core.model.transformer import Transformer
 from core.stages.context import StageError
@@ -44,6 +46,11 @@ class Subject:
         dtype = torch.bfloat16 if on_gpu and state.precision != "fp32" else torch.float32
         return cls(load_model(model_folder, "cuda" if on_gpu else "cpu", dtype), state, tokenizer)
 
+    @cached_property
+    def speaker(self) -> Speaker:
+        """How it is spoken to."""
+        return Speaker(self.tokenizer, self.state.direction)
+
     def bits_per_byte(self, rows: Rows, masks: Rows | None, tokens: int) -> Measurement:
         """Bits per byte of the first rows that hold `tokens` targets (at least one row); with masks, of those marked 1.
 
@@ -58,24 +65,14 @@ class Subject:
             value=tally.bits_per_byte, unit="bits per byte", sample_size=tally.bytes, sample_unit="bytes"
         )
 
-    def answer(self, prompt: Sequence[int], sampling: Sampling, stop_tokens: Collection[int]) -> str:
-        """What the model writes after `prompt`, special tokens by name; less than asked where its context ends."""
-        return self.tokenizer.decode(self.written(prompt, sampling, stop_tokens))
-
-    def written(self, prompt: Sequence[int], sampling: Sampling, stop_tokens: Collection[int]) -> Sequence[int]:
-        """The same as ids, in the order in which they were written."""
+    def written(
+        self, prompt: Sequence[int], sampling: Sampling, stop_tokens: Collection[int], tools: Tools | None = None
+    ) -> list[int]:
+        """What the model writes after `prompt`, in the order of writing; less than asked where its context ends."""
         context = self.state.sequence_length
         room = context - len(prompt)
         if room < 1:
             return []
         within = replace(sampling, max_tokens=min(sampling.max_tokens, room))
-        return generate(self.model, [prompt], within, stop_tokens=stop_tokens, context_tokens=context)[0]
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What a suite found out about a subject."""
-
-    results: dict[str, Measurement]
-    samples: tuple[Sample, ...]
-    how_sampled: str
+        [ids] = generate(self.model, [prompt], within, stop_tokens=stop_tokens, context_tokens=context, tools=tools)
+        return ids

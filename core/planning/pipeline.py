@@ -67,6 +67,7 @@ def evaluate_stage(recipe: Recipe, model: Stage, suite: str, validation: Stage, 
         validation_tokens=evaluation.validation_tokens,
         samples=evaluation.samples,
         sample_tokens=evaluation.sample_tokens,
+        answer_tokens=evaluation.answer_tokens,
         seed=recipe.pretraining.seed,
     )
     inputs = {"model": model, "tokenizer": tokenizer_stage(recipe), "validation": validation}

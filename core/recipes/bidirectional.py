@@ -89,7 +89,9 @@ def recipes() -> list[Recipe]:
             ),
             finetuning=None,
             long_finetuning=None,
-            evaluation=Evaluation(validation_tokens=20_971_520, samples=8, sample_tokens=128, questions=QUESTIONS),
+            evaluation=Evaluation(
+                validation_tokens=20_971_520, samples=8, sample_tokens=128, questions=QUESTIONS, answer_tokens=512
+            ),
             publication=Publication(destination="hub", namespace="miniseries", visibility="private"),
         )
     ]

@@ -173,7 +173,9 @@ def family_recipe(member: Member) -> Recipe:
         ),
         finetuning=finetuning,
         long_finetuning=long_finetuning if member.long else None,
-        evaluation=Evaluation(validation_tokens=20_971_520, samples=8, sample_tokens=128, questions=QUESTIONS),
+        evaluation=Evaluation(
+            validation_tokens=20_971_520, samples=8, sample_tokens=128, questions=QUESTIONS, answer_tokens=512
+        ),
         publication=Publication(destination="hub", namespace="miniseries", visibility="private"),
     )
 

@@ -25,7 +25,7 @@ class RecipeError(ValueError):
 class Corpus:
     """Where pretraining text comes from: numbered parquet shards, the last of them held out for validation."""
 
-    source: str  # a name in core.data.corpus.sources
+    source: str  # a name in core.data.corpus.sources, or `<scheme>:<place>` as core.data.corpus.source_text says
     revision: str  # pinned: a commit, or for python-docs the interpreter and a digest of its sources
     training_shards: int  # the validation shard is number `validation_shard`
     validation_shard: int
@@ -116,6 +116,7 @@ class Evaluation:
     samples: int
     sample_tokens: int
     questions: tuple[MixtureTask, ...]  # of each task's validation split
+    answer_tokens: int  # of a generated answer, at most
     decontaminate: Literal["report"] | None = "report"  # which of the questions stand in the pretraining text
 
 

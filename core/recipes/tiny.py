@@ -141,7 +141,9 @@ def tiny_recipe(member: Member) -> Recipe:
         ),
         finetuning=finetuning(member.optimization, length, member.batch_tokens),
         long_finetuning=finetuning(member.optimization, 2 * length, member.batch_tokens) if member.long else None,
-        evaluation=Evaluation(validation_tokens=32_768, samples=4, sample_tokens=64, questions=QUESTIONS),
+        evaluation=Evaluation(
+            validation_tokens=32_768, samples=4, sample_tokens=64, questions=QUESTIONS, answer_tokens=192
+        ),
         publication=Publication(destination="folder", namespace="miniseries", visibility="private"),
     )
 

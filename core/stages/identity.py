@@ -98,12 +98,13 @@ class FinetuneIdentity:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateIdentity:
-    """A suite and its sizes; inputs `model`, `tokenizer`, `validation` (packed rows or a mixture)."""
+    """A suite and its sizes; inputs `model`, `tokenizer`, `validation` (rows or a mixture), for chat `questions`."""
 
     suite: str  # base or chat
     validation_tokens: int
     samples: int
     sample_tokens: int
+    answer_tokens: int  # of a generated answer to a question, at most
     seed: int
 
 

@@ -56,7 +56,7 @@ DEFINITIONS: dict[StageKind, Definition] = {
     StageKind.QUESTIONS: Definition(1, Resource.CPU, "core.posttraining.questions:produce"),
     StageKind.SFT: Definition(2, Resource.GPU, "core.training.finetune:produce"),
     StageKind.LONG_SFT: Definition(2, Resource.GPU, "core.training.finetune:produce"),
-    StageKind.EVALUATE: Definition(1, Resource.GPU, "core.evaluation.evaluate:produce"),
+    StageKind.EVALUATE: Definition(2, Resource.GPU, "core.evaluation.evaluate:produce"),
     StageKind.DECONTAMINATE: Definition(1, Resource.CPU, "core.data.decontamination.decontaminate:produce"),
     StageKind.EXPORT_NATIVE: Definition(1, Resource.CPU, "core.export.native:produce"),
     StageKind.EXPORT_HF: Definition(1, Resource.CPU, "core.export.huggingface:produce"),

@@ -72,10 +72,10 @@ def training(folder: Path) -> Fingerprint:
 
 
 def evaluation(folder: Path) -> Fingerprint:
-    """Everything in `evaluation.json`, leaf by leaf, and the page of samples."""
+    """Everything in `evaluation.json`, leaf by leaf, and whatever else there is."""
     document = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
-    page = sha256((folder / "samples.md").read_bytes())
-    return {"files": names(folder), **dict(leaves(document, "evaluation.json")), "samples.md": page}
+    others = {name: content for name, content in files(folder).items() if name != "evaluation.json"}
+    return {"files": names(folder), **dict(leaves(document, "evaluation.json")), **others}
 
 
 FINGERPRINTS: Mapping[StageKind, Callable[[Path], Fingerprint]] = {

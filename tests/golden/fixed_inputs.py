@@ -109,6 +109,15 @@ class FixedInputs:
         return folder
 
     @cached_property
+    def questions(self) -> Path:
+        """Two ways to ask, and a question that does not fit the context of the chat model."""
+        folder, sums = self.folder("questions"), [("2+3", "5"), ("words " * 40, "6")]
+        asked = [Question("arithmetic", Conversation((user(text), assistant(f"#### {sum}")))) for text, sum in sums]
+        choice = Conversation((user("- one=A\n- two=B\n- three=C"), assistant("B")))
+        write_questions(folder, [*asked, Question("word-choice", choice, ("A", "B", "C"))])
+        return folder
+
+    @cached_property
     def _texts(self) -> list[str]:
         return list(some_documents(40, seed=7))
 

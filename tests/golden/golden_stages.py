@@ -109,7 +109,7 @@ DELIVERED = {
     "evaluation-base": "evaluation",
     "evaluation-sft": "evaluation",
 }
-SIZES = {"validation_tokens": 256, "samples": 2, "sample_tokens": 8, "seed": 42}
+SIZES = {"validation_tokens": 256, "samples": 2, "sample_tokens": 8, "answer_tokens": 24, "seed": 42}
 EXPORTS = {
     phase: Case(ExportIdentity(format_version=1, phase=phase), {"model": model, "tokenizer": "tokenizer"})
     for phase, model in (("base", "base_model"), ("sft", "chat_model"))
@@ -173,7 +173,7 @@ CASES: Mapping[StageKind, Mapping[str, Case]] = {
         ),
         "chat": Case(
             EvaluateIdentity(suite="chat", **SIZES),
-            {"model": "chat_model", "tokenizer": "tokenizer", "validation": "mixture"},
+            {"model": "chat_model", "tokenizer": "tokenizer", "validation": "mixture", "questions": "questions"},
         ),
     },
     StageKind.DECONTAMINATE: {

@@ -62,6 +62,7 @@ def shrunk(recipe: Recipe, trunk: str, steps: int) -> Recipe:
             validation_tokens=2048,
             samples=2,
             sample_tokens=16,
+            answer_tokens=16,
             questions=(MixtureTask(name="spelling-bee", rows=4), MixtureTask(name="word-choice", rows=8)),
         ),
     )

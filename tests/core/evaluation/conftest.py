@@ -16,7 +16,9 @@ from core.evaluation import evaluate
 from core.model.architecture import Architecture
 from core.model.checkpoint import ModelState, save
 from core.model.transformer import Transformer
+from core.posttraining.conversation import Conversation, assistant, user
 from core.posttraining.held_out import HeldOut, write_held_out
+from core.posttraining.questions import Question, write_questions
 from core.posttraining.rendering import render
 from core.recipes.tiny import OPTIMIZATION
 from core.recipes.vocabulary import SPECIAL_TOKENS, SPLIT_PATTERN
@@ -40,6 +42,12 @@ ARCHITECTURE = Architecture(
     logit_softcap=15.0,
     norm_epsilon=1e-6,
     normalize_embedding=False,
+)
+
+
+QUESTIONS = (
+    Question("word-choice", Conversation((user("Which?\n- one=A\n- two=B"), assistant("B"))), ("A", "B")),
+    Question("arithmetic", Conversation((user("1 + 1"), assistant("#### 2")))),
 )
 
 
@@ -88,16 +96,31 @@ class Workplace:
                 masks.append([*rendered.mask, *[0] * rest])
         return folder
 
-    def evaluate(self, validation: Path, suite: str, **sizes: int) -> tuple[Path, Metrics]:
+    def evaluate(
+        self, validation: Path, suite: str, *, questions: Sequence[Question] = QUESTIONS, **sizes: int
+    ) -> tuple[Path, Metrics]:
         """Run the stage; return its folder and metrics."""
+        write_questions(self.root, questions)
         output = self.root / f"evaluation-{len(list(self.root.glob('evaluation-*')))}"
         output.mkdir()
-        identity = {"validation_tokens": 10_000, "samples": 3, "sample_tokens": 10, "seed": 42, **sizes}
+        identity = {
+            "validation_tokens": 10_000,
+            "samples": 3,
+            "sample_tokens": 10,
+            "answer_tokens": 12,
+            "seed": 42,
+            **sizes,
+        }
         context = StageContext(
             name=suite,
             key="0" * 64,
             identity=EvaluateIdentity(suite=suite, **identity),
-            inputs={"model": self.root / "model", "tokenizer": self.root / "tokenizer", "validation": validation},
+            inputs={
+                "model": self.root / "model",
+                "tokenizer": self.root / "tokenizer",
+                "validation": validation,
+                "questions": self.root,
+            },
             output=output,
             scratch=self.root,
             checkpoints=NoCheckpoints(),

@@ -1,0 +1,123 @@
+"""Running a program that a model wrote, to see whether it passes its checks: in a process of its own, with limits.
+
+    time        5 s of processor, 15 s in all
+    memory      512 MB of address space
+    files       1 MB each, in a folder of its own that is removed
+    processes   no second one
+    network     none, and no sight of other processes, where the system allows namespaces
+
+The limit on processes does not bind root, so where we are root, a program runs as nobody. This keeps accidents in:
+endless loops, memory, files, forks. It is no border against an attacker who writes code for it, so it runs only for
+tasks that a recipe asks for by name.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from core.stages.context import StageError
+
+SECONDS = 15  # of wall time
+NOBODY = 65_534
+LAUNCHER = Path(__file__).with_name("confined_program.py").read_text(encoding="utf-8")
+PASSED = 42  # the launcher's exit code for a program that ran to its end: sys.exit(0) in the middle is no pass
+
+_NAMESPACES = ("--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-child", "--")
+_FENCED = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)(?:```|\Z)", re.DOTALL)
+_IMPORT = re.compile(r"^(?:from|import) .+$", re.MULTILINE)
+
+
+def python_program(prompt: str, answer: str, checks: str) -> str:
+    """The imports of the prompt, the code of the answer (its first fenced block, where it has one), the checks."""
+    fenced = _FENCED.search(answer)
+    code = fenced[1] if fenced else answer
+    return "\n".join([*_IMPORT.findall(prompt), code, checks])
+
+
+def passes(program: str) -> bool:
+    """Whether the program runs to its end, within its limits and without an exception.
+
+    Raises `StageError` where programs cannot be confined.
+    """
+    confinement = find_confinement()
+    with tempfile.TemporaryDirectory(prefix="miniseries-program-") as folder:
+        path = Path(folder) / "program.py"
+        path.write_text(program, encoding="utf-8", errors="replace")
+        if confinement.user is not None:
+            os.chown(folder, confinement.user, confinement.user)
+        process = confinement.start(["-c", LAUNCHER, str(path), str(PASSED)], folder)
+        try:
+            return process.wait(SECONDS) == PASSED
+        except subprocess.TimeoutExpired:
+            return False
+        finally:
+            _end_session(process)
+
+
+@dataclass(frozen=True)
+class Confinement:
+    """How programs are kept apart on this system."""
+
+    interpreter: str
+    namespaces: tuple[str, ...]  # the command before the command that takes network and other processes away
+    user: int | None  # whose rights they have; None: ours
+
+    def start(self, arguments: Sequence[str], folder: str) -> subprocess.Popen[bytes]:
+        """Run the interpreter in a session of its own, without our environment, input or output."""
+        return subprocess.Popen(
+            [*self.namespaces, self.interpreter, "-I", "-S", *arguments],
+            cwd=folder,
+            env={"PATH": os.defpath, "HOME": folder, "LANG": "C.UTF-8"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            user=self.user,
+            group=self.user,
+            extra_groups=None if self.user is None else [],
+        )
+
+    def works(self) -> bool:
+        """Whether an empty program runs to its end."""
+        try:
+            return self.start(["-c", ""], "/").wait(SECONDS) == 0
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+
+
+@cache
+def find_confinement() -> Confinement:
+    """The strictest that works here; raises `StageError` when none does."""
+    user = NOBODY if os.geteuid() == 0 else None
+    unshare = shutil.which("unshare")
+    namespaces = [(unshare, *_NAMESPACES), ()] if unshare else [()]
+    interpreters = dict.fromkeys([sys.executable, shutil.which("python3", path=os.defpath) or sys.executable])
+    for before in namespaces:
+        for interpreter in interpreters:
+            confinement = Confinement(interpreter, before, user)
+            if confinement.works():
+                return confinement
+    raise StageError(
+        "programs cannot be confined here: this is root, and the user nobody can run no python3; evaluate as another "
+        "user, or leave the task out of evaluation.questions"
+    )
+
+
+def _end_session(process: subprocess.Popen[bytes]) -> None:
+    """Kill what is left of the program and its children."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:  # all have ended
+        return
+    finally:
+        process.wait()
