@@ -11,6 +11,7 @@ each ends its child and releases its lease.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -200,7 +201,9 @@ def _ray(cluster: PackCluster, stack: ExitStack) -> Connection:
     from prefect_ray.task_runners import RayTaskRunner
 
     _require_listener(cluster)
+    handler = signal.getsignal(signal.SIGTERM)
     runner = stack.enter_context(RayTaskRunner(address=cluster.address))
+    signal.signal(signal.SIGTERM, handler)  # Ray sets one that exits, and no stage would checkpoint
     return runner, ray.cancel, int(ray.cluster_resources().get("CPU", 0))
 
 
