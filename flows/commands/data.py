@@ -65,7 +65,7 @@ def _summary(ledger: Ledger) -> str:
     times = f"{'' if ledger.is_exact else 'about '}{ledger.epochs:.2f} times"
     return (
         f"{recipe.base_tag}: {steps:,} steps of {batch:,} tokens are {recipe.tokens:,}, "
-        f"{times} the {len(ledger.groups)} groups below; {done}"
+        f"{times} the rows of the groups below; {done}"
     )
 
 

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 from core.data.decontamination.evaluation_ngrams import EvaluationNgrams
 from core.data.decontamination.training_text import RowBlock, RowReader, row_blocks
 from core.data.decontamination.words import Words
+from core.data.ledger import shards_of
 from core.data.ordered_map import ordered_map
 from core.data.packed_documents import NOWHERE, PackedDocuments, ShardAccount, documents_file
 from core.data.rows import Rows
@@ -43,7 +44,7 @@ class Found:
     rows: int = 0
     tokens: int = 0
     documents: int = 0  # pieces of documents that stand in the rows
-    files: list[str] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)  # of which any document stands in the rows
     places: dict[int, Place] = field(default_factory=dict)  # by index of the n-gram
 
     def save(self, folder: Path) -> None:
@@ -93,13 +94,13 @@ class Search:
                 if index not in found.places:
                     first_hits.setdefault(index, begin)
             self.report.progress(block.first_row + len(block.matrix), end, "rows", span)
-        if first_hits:
-            documents = PackedDocuments.decode((folder / documents_file("rows")).read_bytes())
-            found.places |= _places(first_hits, documents, accounts, rows.row_tokens)
+        documents = PackedDocuments.decode((folder / documents_file("rows")).read_bytes())
+        found.places |= _places(first_hits, documents, accounts, rows.row_tokens)
         found.groups += 1
         found.rows += end
         found.tokens += end * rows.row_tokens
-        found.files += [account.file for account in accounts]
+        read = documents.within(0, end).accounts(shards_of(accounts))
+        found.files += [account.file for account in read if account.packed_documents]
 
 
 def _places(

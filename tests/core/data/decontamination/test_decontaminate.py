@@ -133,6 +133,9 @@ def test_only_the_rows_that_training_reads_count(
 ) -> None:
     groups = packed([FILLER * 40]), packed([THIRTEEN, *[FILLER * 4] * 5])
     asked = questions_of(("counting", THIRTEEN, "Yes."))
+    assert decontaminated(asked, packed([FILLER * 4] * 30, [FILLER] * 9), rows=1)["read"]["files"] == [
+        "shard_00000.parquet"
+    ]
     rows = Rows.open(groups[0]).count
     before = decontaminated(asked, *groups, rows=rows)
     assert (before["read"]["rows"], before["overlaps"]) == (rows, [])
