@@ -261,7 +261,9 @@ def serve_command(
     host: Annotated[str, typer.Option(help="Where to listen; 0.0.0.0 needs MINISERIES_API_KEY.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 8000,
     no_key: Annotated[bool, typer.Option("--no-key", help="Let anybody in who can reach the address.")] = False,
-    slots: Annotated[int, typer.Option(min=1, help="Answers under way at once, of each model.")] = 8,
+    slots: Annotated[
+        int, typer.Option(min=1, help="Answers under way at once, of each model; each has memory for a whole context.")
+    ] = 8,
     waiting: Annotated[int, typer.Option(min=0, help="Requests in line, of each model; more are refused.")] = 64,
     answer_tokens: Annotated[int, typer.Option(min=1, help="Longest answer.")] = 2048,
     answer_seconds: Annotated[float, typer.Option(min=0.1, help="Time for an answer, waiting included.")] = 300.0,

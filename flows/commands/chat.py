@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 
 from artifacts.errors import StoreError
 from core.chat.artifact import Phase, model_stages
@@ -37,6 +38,8 @@ def chat(tag: str, phase: Phase | None, prompt: str | None, settings: ChatSettin
 
 
 def _display() -> Display:
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a model may write what the terminal's encoding does not have
     return TerminalDisplay() if sys.stdout.isatty() else PipeDisplay(sys.stdout)
 
 

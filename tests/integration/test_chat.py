@@ -23,12 +23,14 @@ def miniseries(tmp_path_factory: pytest.TempPathFactory) -> Miniseries:
     return Miniseries(home, reciting_store(home))
 
 
-def chat(miniseries: Miniseries, *arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+def chat(
+    miniseries: Miniseries, *arguments: str, given: bytes = b"", **environment: str
+) -> subprocess.CompletedProcess[bytes]:
     """Run it to its end with this standard input."""
     return subprocess.run(
         [sys.executable, str(PROGRAM), "chat", *arguments],
         cwd=ROOT,
-        env=miniseries.environment_for({}),
+        env=miniseries.environment_for(environment),
         input=given,
         capture_output=True,
     )
@@ -37,6 +39,11 @@ def chat(miniseries: Miniseries, *arguments: str, given: bytes = b"") -> subproc
 def test_a_pipe_is_a_conversation(miniseries: Miniseries) -> None:
     done = chat(miniseries, "tiny", *GREEDY, given="one\n/tokens 3\nzwei ☕\n".encode())
     assert (done.returncode, done.stdout, done.stderr) == (0, b"abcde\nabc\n", b"")
+
+
+def test_a_terminal_without_the_characters_gets_the_rest(miniseries: Miniseries) -> None:
+    done = chat(miniseries, "tiny_drope_50", "--temperature", "0", "-p", "x", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"caf??\n", b"")
 
 
 def test_one_message_can_come_from_standard_input(miniseries: Miniseries) -> None:

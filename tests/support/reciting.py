@@ -98,10 +98,11 @@ def reciter(
 
 
 def reciting_store(home: Path) -> str:
-    """The path of a store in which `tiny` says the alphabet and `tiny_bidirectional` goes on with it, both ways."""
+    """The path of a store where `tiny` says the alphabet, `tiny_bidirectional` continues it, `tiny_drope_50` has coffee."""
     store = Store.open(f"file://{home}/store", home / "cache")
     tables: dict[str, tuple[Table, Direction]] = {
         "tiny": (ENDLESS, "forward"),
+        "tiny_drope_50": (COFFEE, "forward"),
         "tiny_bidirectional": (LETTERS, "bidirectional"),
     }
     for tag, (table, direction) in tables.items():
