@@ -98,7 +98,7 @@ def reciter(
 
 
 def reciting_store(home: Path) -> str:
-    """The path of a store where `tiny` says the alphabet, `tiny_bidirectional` continues it, `tiny_drope_50` has coffee."""
+    """The path of a store: `tiny` says the alphabet, `tiny_bidirectional` continues it, `tiny_drope_50` has coffee."""
     store = Store.open(f"file://{home}/store", home / "cache")
     tables: dict[str, tuple[Table, Direction]] = {
         "tiny": (ENDLESS, "forward"),
@@ -109,7 +109,8 @@ def reciting_store(home: Path) -> str:
         write_reciter(home / tag, table, direction=direction)
         stages = model_stages(tag)
         for stage, name in ((stages.model, "model"), (stages.tokenizer, "tokenizer")):
-            commit_files(store, stage, {file.name: file.read_bytes() for file in (home / tag / name).iterdir()})
+            if store.manifest(stage.address) is None:
+                commit_files(store, stage, {file.name: file.read_bytes() for file in (home / tag / name).iterdir()})
     return str(home / "store")
 
 
