@@ -2,14 +2,14 @@
 
 A word is 3 to 16 lowercase ASCII letters between word boundaries, not beside an apostrophe, seen at least twice in
 the training shards. Order is by falling frequency, then by the alphabet. Every tenth word is held out: validation
-asks only for words that no training row spells.
+asks only for words that no training row spells. A large corpus is read until its text has been enough.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ WORD = re.compile(r"(?<!['’])\b[a-z]{3,16}\b(?!['’])")
 LEAST_COUNT = 2
 HELD_OUT_EVERY = 10
 BATCH_DOCUMENTS = 128
+ENOUGH_CHARACTERS = 200_000_000  # of text: the words that come after it are rare, and reading takes minutes a gigabyte
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,8 @@ def collect_words(folder: Path) -> Words:
     """Words of the training shards of the corpus artifact in `folder`; raise `StageError` when there are too few."""
     corpus = Corpus.load(folder)
     counts: Counter[str] = Counter()
-    for shard in corpus.training_shards:
-        for texts in read_documents(folder / shard.file, BATCH_DOCUMENTS):
-            count_words(texts, counts)
+    for texts in _enough_text(folder, corpus):
+        count_words(texts, counts)
     words = split_words(counts)
     if not words.validation:
         raise StageError(
@@ -44,6 +44,17 @@ def collect_words(folder: Path) -> Words:
             f"the spelling tasks need at least {HELD_OUT_EVERY}; collect more text"
         )
     return words
+
+
+def _enough_text(folder: Path, corpus: Corpus) -> Iterator[list[str]]:
+    """Documents of the training shards, batch by batch, until `ENOUGH_CHARACTERS` have been read."""
+    characters = 0
+    for shard in corpus.training_shards:
+        for texts in read_documents(folder / shard.file, BATCH_DOCUMENTS):
+            if characters >= ENOUGH_CHARACTERS:
+                return
+            characters += sum(map(len, texts))
+            yield texts
 
 
 def count_words(texts: Iterable[str], counts: Counter[str]) -> None:

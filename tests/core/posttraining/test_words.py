@@ -51,3 +51,13 @@ def test_words_come_from_training_shards_only(corpus_of: Callable[..., Path]) ->
 def test_a_corpus_with_too_few_words_is_refused(corpus_of: Callable[..., Path]) -> None:
     with pytest.raises(StageError, match="hold 2 words seen 2 times"):
         collect_words(corpus_of(["cat dog cat dog bird"]))
+
+
+def test_text_beyond_what_is_enough_is_not_read(
+    corpus_of: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.posttraining.words.ENOUGH_CHARACTERS", 100)
+    first = " ".join(f"{letter}word {letter}word" for letter in "abcdefghijkl")
+    assert len(first) > 100
+    words = collect_words(corpus_of([first], ["later later"]))
+    assert "later" not in words.training + words.validation
