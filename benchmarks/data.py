@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, cycle, islice
+from itertools import chain, cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -127,9 +127,8 @@ def pack(workplace: Workplace, tokenizer: Tokenizer, documents: list[np.ndarray]
     """Our packer and writer on arrays in memory."""
     packer = BestFitPacker(workplace.row_tokens, BUFFER_DOCUMENTS)
     with RowsWriter(workplace.root, "packed", workplace.row_tokens, tokenizer.vocabulary_size) as writer:
-        rows = packer.rows(documents)
-        while block := list(islice(rows, ROWS_AT_ONCE)):
-            writer.append(np.stack(block))
+        for block in packer.blocks(documents, ROWS_AT_ONCE):
+            writer.append(block)
 
 
 def scan(workplace: Workplace, tokenizer: Tokenizer, documents: list[list[int]]) -> None:

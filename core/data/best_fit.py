@@ -19,6 +19,17 @@ from core.data.best_fit_buffer import BestFitBuffer
 Tokens = npt.NDArray[np.uint32]
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A document longer than a row: no row holds more than these tokens of it, its length says when it is taken."""
+
+    tokens: Tokens  # [capacity]
+    length: int
+
+    def __len__(self) -> int:
+        return self.length
+
+
 @dataclass
 class BestFitPacker:
     """Packs documents into rows of `capacity` tokens and counts where every token went: kept + cropped + dropped."""
@@ -33,21 +44,41 @@ class BestFitPacker:
 
     def rows(self, documents: Iterable[Tokens]) -> Iterator[Tokens]:
         """Yield full rows [capacity]; every document is non-empty and begins with BOS."""
-        row: list[Tokens] = []
-        space = self.capacity
-        buffer = BestFitBuffer(documents, self.buffer_documents)
+        for block in self.blocks(documents, rows=1):
+            yield from block
+
+    def blocks(self, documents: Iterable[Tokens], rows: int) -> Iterator[Tokens]:
+        """Yield the same rows, `rows` at a time [rows, capacity] and the rest at the end: tokens are copied once."""
+        pieces: list[Tokens] = []  # of the rows that are not yielded yet
+        block = rows * self.capacity
+        filled = 0  # tokens in `pieces`
+        buffer = BestFitBuffer(map(self._waiting, documents), self.buffer_documents)
         while buffer.fill():
-            piece = buffer.take_longest(space)
-            if piece is None:
-                piece = buffer.take_shortest()
-            self.cropped += max(0, len(piece) - space)
-            piece = piece[:space]
+            space = self.capacity - filled % self.capacity
+            document = buffer.take_longest(space)
+            if document is None:
+                document = buffer.take_shortest()
+                self.cropped += len(document) - space
+            piece = (document.tokens if isinstance(document, Head) else document)[:space]
             self.placed.append(buffer.taken)
             self.placed_tokens.append(len(piece))
-            row.append(piece)
-            space -= len(piece)
-            if space == 0:
-                self.kept += self.capacity
-                yield np.concatenate(row)
-                row, space = [], self.capacity
-        self.dropped += self.capacity - space
+            pieces.append(piece)
+            filled += len(piece)
+            if filled == block:
+                yield self._full_rows(pieces)
+                pieces, filled = [], 0
+        if filled >= self.capacity:
+            yield self._full_rows(pieces)
+        self.dropped += filled % self.capacity
+
+    def _waiting(self, document: Tokens) -> Tokens | Head:
+        """The document as it waits in the buffer: without what no row can hold."""
+        if len(document) <= self.capacity:
+            return document
+        return Head(document[: self.capacity].copy(), len(document))
+
+    def _full_rows(self, pieces: list[Tokens]) -> Tokens:
+        tokens = np.concatenate(pieces)
+        rows = tokens[: len(tokens) - len(tokens) % self.capacity].reshape(-1, self.capacity)
+        self.kept += rows.size
+        return rows

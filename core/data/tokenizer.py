@@ -23,6 +23,7 @@ from core.stages.context import StageError
 RANKS_FILE = "ranks.tiktoken"
 DESCRIPTION_FILE = "tokenizer.json"
 TOKEN_BYTES_FILE = "token_bytes.npy"
+SEPARATOR = "\x00\x1e\x01"  # of texts that are tokenised together; it must not overlap itself
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,27 @@ class Tokenizer:
     def encode_array(self, text: str) -> npt.NDArray[np.uint32]:
         """`encode` without a Python object a token: 4 bytes each instead of 36, and other threads run meanwhile."""
         return self.encoding.encode_to_numpy(text, disallowed_special=())
+
+    def encode_arrays(self, texts: Sequence[str]) -> list[npt.NDArray[np.uint32]]:
+        """`encode_array` of each text in one call: other threads run for as long as all of them take.
+
+        They are joined by a special token that none of them spells; tiktoken splits there before it looks at a text.
+        """
+        if not texts or any(SEPARATOR in text for text in texts):
+            return [self.encode_array(text) for text in texts]
+        joined = self._joined.encode_to_numpy(SEPARATOR.join(texts), allowed_special={SEPARATOR}, disallowed_special=())
+        cuts = np.flatnonzero(joined == self.vocabulary_size).tolist()
+        return [joined[start:end] for start, end in zip([0, *(cut + 1 for cut in cuts)], [*cuts, None], strict=True)]
+
+    @cached_property
+    def _joined(self) -> tiktoken.Encoding:
+        """The encoding of texts joined by `SEPARATOR`, whose id is V."""
+        return tiktoken.Encoding(
+            name="miniseries-joined",
+            pat_str=self.pattern,
+            mergeable_ranks=self.ranks,
+            special_tokens={SEPARATOR: self.vocabulary_size},
+        )
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of `ids`; bytes that are no valid UTF-8 become U+FFFD, special tokens their names."""

@@ -70,6 +70,16 @@ def test_rows_are_full_begin_with_bos_and_every_token_is_accounted_for(
     assert len(text) == len(set(text)), "a token was packed twice"
 
 
+@given(lengths, capacities, buffers, st.integers(1, 5))
+def test_blocks_are_the_same_rows(lengths: list[int], capacity: int, buffer: int, at_once: int) -> None:
+    one, several = BestFitPacker(capacity, buffer), BestFitPacker(capacity, buffer)
+    rows = [row.tolist() for row in one.rows(documents_of(lengths))]
+    blocks = list(several.blocks(documents_of(lengths), at_once))
+    assert [row.tolist() for block in blocks for row in block] == rows
+    assert all(len(block) == at_once for block in blocks[:-1])
+    assert one == several, "the accounts differ"
+
+
 def test_no_more_documents_are_taken_than_the_buffer_holds() -> None:
     taken = 0
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.data.tokenizer import Tokenizer
@@ -51,8 +51,16 @@ def test_special_tokens_stand_at_the_top_in_order_and_have_no_bytes(tokenizer: T
 
 
 def test_a_batch_equals_its_texts_one_by_one(tokenizer: Tokenizer) -> None:
-    texts = ["", "def f(x):", "Ångström 1234", "\n\n  indented"]
-    assert [tokenizer.encode_array(text).tolist() for text in texts] == [tokenizer.encode(text) for text in texts]
+    pieces = st.sampled_from(["", "def f(x):", "Ångström 1234", "\n\n  ", " ", "\x00", "\x1e", "\x01", *SPECIAL_TOKENS])
+
+    @given(st.lists(st.lists(pieces, max_size=4).map("".join), max_size=5))
+    @example(["a\x00\x1e", "\x1e\x01b", "\x00\x1e\x01", " "])
+    def equal(texts: list[str]) -> None:
+        expected = [tokenizer.encode(text) for text in texts]
+        assert [tokenizer.encode_array(text).tolist() for text in texts] == expected
+        assert [tokens.tolist() for tokens in tokenizer.encode_arrays(texts)] == expected
+
+    equal()
 
 
 def test_digits_are_split_in_pairs(tokenizer: Tokenizer) -> None:
