@@ -12,7 +12,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from core.data.rows import RowsWriter
 from core.data.tokenizer import Tokenizer
@@ -61,7 +61,7 @@ class TaskCounts:
 
     def listing(self) -> dict[str, object]:
         """As JSON; lengths by rising bound."""
-        return {**asdict(self), "lengths": {f"<={bound}": self.lengths[bound] for bound in sorted(self.lengths)}}
+        return {**vars(self), "lengths": {f"<={bound}": self.lengths[bound] for bound in sorted(self.lengths)}}
 
     def __str__(self) -> str:
         mean = self.tokens / self.conversations if self.conversations else 0

@@ -44,7 +44,12 @@ class HubSplit:
     def _mirrored_files(self) -> tuple[str, ...]:
         """Its files on the mirror; none where there is no mirror or none of them."""
         root = mirrored_dataset(self.repository, self.revision or "main")
-        return split_files(root, (self.config,) if self.config else ("data", ""), self.split) if root else ()
+        return () if root is None else split_files(root, self._folders, self.split)
+
+    @property
+    def _folders(self) -> tuple[str, ...]:
+        """Where data sets of the Hub keep the files of a configuration."""
+        return (self.config,) if self.config else ("data", "")
 
     def _load_from_hub(self) -> Table:
         import datasets
@@ -54,10 +59,11 @@ class HubSplit:
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             kind = StageUnavailable if isinstance(error, ConnectionError) else StageError
+            place = f"datasets/{self.repository}/resolve/{self.revision}/{self._folders[0]}/{self.split}*.parquet"
             raise kind(
                 f"cannot load {self} from the Hugging Face Hub: {reason}; set {VARIABLE} to a folder or bucket that "
-                "has its files, or run this stage once where the Hub can be reached, copy that machine's cache here "
-                "and set HF_HOME, or take the task out of the recipe"
+                f"has {place} (or .jsonl), or run this stage once where the Hub can be reached, copy that machine's cache here and set HF_HOME, "
+                "or take the task out of the recipe"
             ) from error
         return table
 
