@@ -37,7 +37,7 @@ def model(models: Mapping[str, TextModel]) -> Iterator[GatedModel]:
     """Its engine steps when the test permits; in the end always."""
     gated = GatedModel("letters", models["letters"].subject)
     yield gated
-    gated.permits.release(1_000_000)
+    gated.gate.open()
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def thread(model: GatedModel) -> Iterator[EngineThread]:
     thread = EngineThread("letters", model.engine(SLOTS), waiting_limit=40)
     thread.start()
     yield thread
-    model.permits.release(1_000_000)
+    model.gate.open()
     thread.stop()
 
 
@@ -62,7 +62,7 @@ def test_who_comes_first_is_served_first(model: GatedModel) -> None:
     for number in range(10):
         asked = request(model, 2)
         thread.submit(asked, lambda event, number=number: order.append(number) if isinstance(event, Ended) else None)
-    model.permits.release(1_000_000)
+    model.gate.open()
     wait_until(lambda: len(order) == 10)
     assert order == list(range(10))
     thread.stop()
@@ -77,8 +77,8 @@ def test_everybody_is_told_one_end_whoever_gives_up(model: GatedModel, thread: E
     given_up = random.sample(range(40), 15)
     for number in given_up:
         thread.cancel(tickets[number])
-        model.permits.release(random.randint(1, 3))
-    model.permits.release(1_000_000)
+        model.gate.permit(random.randint(1, 3))
+    model.gate.open()
     wait_until(lambda: all(client.ends for client in clients))
     for number, client in enumerate(clients):
         assert len(client.ends) == 1
@@ -101,7 +101,7 @@ def test_a_full_line_refuses_and_a_place_that_is_given_back_can_be_had(model: Ga
     with pytest.raises(TooBusy, match="letters has 1 answers under way and 1 waiting"):
         thread.submit(request(model, 1), clients[2].events.append)
     thread.cancel(second)
-    model.permits.release(1_000_000)
+    model.gate.open()
     wait_until(lambda: clients[1].ends)
     thread.submit(request(model, 1), clients[2].events.append)
     wait_until(lambda: clients[2].ends)
@@ -112,9 +112,9 @@ def test_a_stop_ends_everybody_and_takes_nobody(model: GatedModel, thread: Engin
     clients = [Client() for _ in range(SLOTS + 2)]
     for client in clients:
         thread.submit(request(model, 100), client.events.append)
-    model.permits.release(2)
+    model.gate.permit(2)
     wait_until(lambda: clients[0].events)
-    model.permits.release(1_000_000)
+    model.gate.open()
     thread.stop()
     assert all(len(client.ends) == 1 for client in clients)
     with pytest.raises(EngineStopped):
@@ -125,8 +125,8 @@ def test_a_broken_engine_tells_everybody(model: GatedModel, thread: EngineThread
     clients = [Client() for _ in range(SLOTS + 2)]
     for client in clients:
         thread.submit(request(model, 100), client.events.append)
-    model.broken.set()
-    model.permits.release()
+    model.gate.broken.set()
+    model.gate.permit(1)
     wait_until(lambda: all(client.ends for client in clients))
     assert [client.events for client in clients] == [[Ended("failed")]] * len(clients)
     assert not thread.is_alive

@@ -116,7 +116,7 @@ def test_a_base_model_writes_on_and_before(page: Page) -> None:
     assert page.text("article:nth-child(2) .document") == "cbazyxyz"
 
 
-def test_what_the_server_refuses_is_shown(page: Page) -> None:
+def test_what_the_server_refuses_is_shown_and_the_talk_goes_on(page: Page) -> None:
     choose(page, "short")
     ask(page, "x" * 100)
     page.wait_for(IDLE)
@@ -124,6 +124,10 @@ def test_what_the_server_refuses_is_shown(page: Page) -> None:
     refused = "Failed to load resource: the server responded with a status of 400 (Bad Request)"
     assert page.problems == [refused]
     page.problems.clear()
+    page.evaluate("document.querySelector('#temperature').value = 0")
+    ask(page, "x")
+    page.wait_for(f"{IDLE} && document.querySelectorAll('.answer').length === 2")
+    assert answers(page) == ["", alphabet(64 - 5)]
 
 
 def test_a_key_is_asked_for_once(browser: Page, models: Mapping[str, TextModel]) -> None:

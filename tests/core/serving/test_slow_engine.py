@@ -15,7 +15,6 @@ from core.chat.text_model import TextModel
 from core.serving.limits import Limits
 
 ASK = {"model": "letters", "messages": [{"role": "user", "content": "x"}], "temperature": 0}
-MANY = 1_000_000  # more permits than any test uses: the gate is open
 
 
 @pytest.fixture
@@ -23,17 +22,17 @@ def gated(models: Mapping[str, TextModel]) -> Iterator[GatedModel]:
     """A model whose engine waits for permits; opened at the end, so that nothing hangs."""
     model = GatedModel("letters", models["letters"].subject)
     yield model
-    model.permits.release(MANY)
+    model.gate.open()
 
 
 def open_at_the_end(model: GatedModel, server: Running) -> None:
-    model.permits.release(MANY)
+    model.gate.open()
     server.wait_until_idle()
 
 
 def test_an_answer_out_of_time_is_cut_off_with_a_proper_end(gated: GatedModel) -> None:
-    with serving([gated], Limits(answer_seconds=0.5)) as server:
-        gated.permits.release(5)
+    with serving([gated], Limits(answer_seconds=2.0)) as server:
+        gated.gate.permit(5)
         answer = server.openai.chat.completions.create(**ASK)
         assert answer.choices[0].message.content == alphabet(5)
         assert answer.choices[0].finish_reason == "length"
@@ -51,11 +50,11 @@ def test_who_gets_no_slot_in_time_is_told_so(gated: GatedModel) -> None:
 
 def test_a_stopping_server_ends_streams_properly(gated: GatedModel) -> None:
     with serving([gated], Limits(grace_seconds=0.1)) as server:
-        gated.permits.release(3)
+        gated.gate.permit(3)
         stream = server.openai.chat.completions.create(**ASK, stream=True)
         chunks = [next(stream), next(stream)]
         server.stop()  # returns at once; the grace passes while the answer stands still
-        threading.Timer(0.5, gated.permits.release, [MANY]).start()
+        threading.Timer(0.5, gated.gate.open).start()
         chunks += list(stream)
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
     assert text == alphabet(len(text))
@@ -64,11 +63,11 @@ def test_a_stopping_server_ends_streams_properly(gated: GatedModel) -> None:
 
 def test_an_engine_that_breaks_says_so_and_takes_no_more(gated: GatedModel) -> None:
     with serving([gated]) as server:
-        gated.permits.release(3)
+        gated.gate.permit(3)
         stream = server.openai.chat.completions.create(**ASK, stream=True)
         received = [next(stream)]
-        gated.broken.set()
-        gated.permits.release()
+        gated.gate.broken.set()
+        gated.gate.permit(1)
         with pytest.raises(openai.APIError, match="the engine failed"):
             received += list(stream)
         with pytest.raises(openai.InternalServerError, match="letters is not served any more"):
