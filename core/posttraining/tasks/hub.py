@@ -62,8 +62,8 @@ class HubSplit:
             place = f"datasets/{self.repository}/resolve/{self.revision}/{self._folders[0]}/{self.split}*.parquet"
             raise kind(
                 f"cannot load {self} from the Hugging Face Hub: {reason}; set {VARIABLE} to a folder or bucket that "
-                f"has {place} (or .jsonl), or run this stage once where the Hub can be reached, copy that machine's cache here and set HF_HOME, "
-                "or take the task out of the recipe"
+                f"has {place} (or .jsonl), or run this stage once where the Hub can be reached, copy that machine's "
+                "cache here and set HF_HOME, or take the task out of the recipe"
             ) from error
         return table
 
