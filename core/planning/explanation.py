@@ -18,7 +18,6 @@ from core.recipes.table import find_recipe
 from core.stages.identity import (
     CorpusIdentity,
     DecontaminateIdentity,
-    DecontaminateIdentity,
     EvaluateIdentity,
     ExportIdentity,
     FinetuneIdentity,
@@ -69,9 +68,6 @@ _SPECIAL: Mapping[tuple[type, str], tuple[str | None, str]] = {
     (EvaluateIdentity, "suite"): (None, "base after pretraining, chat after a fine-tune (core.planning.pipeline)"),
     (EvaluateIdentity, "seed"): ("pretraining.seed", ""),
     (ExportIdentity, "format_version"): (None, "raised when the format changes (core.planning.pipeline)"),
-    (DecontaminateIdentity, "ngram"): (None, "words in a row that count as overlap (core.planning.pipeline.NGRAM)"),
-    (DecontaminateIdentity, "rows"): (None, "those that pretraining.steps read, a batch each"),
-    (DecontaminateIdentity, "stream_shards"): ("corpus.training_shards", "after them the next epoch begins"),
     (DecontaminateIdentity, "ngram"): (None, "words in a row that count as overlap (core.planning.pipeline.NGRAM)"),
     (DecontaminateIdentity, "rows"): (None, "those that pretraining.steps read, a batch each"),
     (DecontaminateIdentity, "stream_shards"): ("corpus.training_shards", "after them the next epoch begins"),

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
+from core.data.corpus.source_text import readable_name
 from core.planning.stage import Stage
 from core.planning.stream_length import PackedStream
 from core.recipes.recipe import Corpus, Recipe, Tokenizer
@@ -107,7 +108,7 @@ def _packed(recipe: Recipe, direction: PackedDirection, shards: tuple[int, int])
 def _corpus_stage(corpus: Corpus, first_shard: int, end_shard: int) -> Stage:
     first, end = corpus.collected_with(first_shard, end_shard)
     identity = CorpusIdentity(source=corpus.source, revision=corpus.revision, first_shard=first, end_shard=end)
-    return Stage(StageKind.CORPUS, f"{corpus.source}-{first:05d}-{end:05d}", identity)
+    return Stage(StageKind.CORPUS, f"{readable_name(corpus.source)}-{first:05d}-{end:05d}", identity)
 
 
 @cache
@@ -119,7 +120,7 @@ def _tokenizer_stage(corpus: Corpus, tokenizer: Tokenizer) -> Stage:
         max_characters=tokenizer.max_characters,
         document_cap=tokenizer.document_cap,
     )
-    name = f"{corpus.source}-{tokenizer.vocabulary_size}"
+    name = f"{readable_name(corpus.source)}-{tokenizer.vocabulary_size}"
     return Stage(StageKind.TOKENIZER, name, identity, {"corpus": _corpus_stage(corpus, *corpus.group(0))})
 
 
@@ -143,7 +144,7 @@ def _pack_stage(
         end_shard=end,
     )
     inputs = {"tokenizer": _tokenizer_stage(corpus, tokenizer), "corpus": _corpus_stage(corpus, first, end)}
-    return Stage(StageKind.PACK, f"{corpus.source}-{first:05d}-{end:05d}", identity, inputs)
+    return Stage(StageKind.PACK, f"{readable_name(corpus.source)}-{first:05d}-{end:05d}", identity, inputs)
 
 
 def _training_identity(recipe: Recipe, first_step: int, end_step: int) -> TrainingIdentity:

@@ -116,7 +116,7 @@ _FIELDS = {
     "batch_tokens": ("pretraining.batch_tokens",),
     "sequence_length": ("architecture.sequence_length",),
     "vocabulary": ("architecture.vocabulary_size",),
-    "corpus": ("corpus.source", "corpus.revision", "corpus.validation_shard"),
+    "corpus": ("corpus", "corpus.revision"),
     "shards": ("corpus.training_shards",),
     "seed": ("pretraining.seed", "finetuning.seed", "long_finetuning.seed"),
     "drope": ("pretraining.rope_drop",),

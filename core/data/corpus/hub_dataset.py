@@ -12,13 +12,11 @@ from pathlib import Path
 
 from core.data.corpus.artifact import write_documents
 from core.data.corpus.bad_rows import GoodRows
+from core.data.corpus.dataset_listing import DatasetListing
 from core.data.corpus.document_rows import Bad, checked
 from core.data.corpus.read_record import FileRead, Revision
-from core.data.corpus.source_text import parse_source
 from core.data.corpus.watch import Watch
 from core.stages.context import StageError, StageUnavailable
-
-OPTIONS = {"config": "", "split": "train", "shards": "", "documents": "10000"}
 
 
 class HubDataset:
@@ -30,9 +28,10 @@ class HubDataset:
     def __init__(self, name: str) -> None:
         """Raises `StageError` for a name that cannot be one."""
         self.name = name
-        self._written = parse_source(name, OPTIONS)
-        self.validation_shard = self._number("shards")
-        self._documents_per_shard = self._number("documents")
+        listing = DatasetListing(name)
+        self._written = listing.written
+        self.validation_shard = listing.validation_shard
+        self._documents_per_shard = listing.documents_per_shard
 
     def resolve(self, revision: str, watch: Watch) -> Revision:
         """`datasets` asks the Hub itself."""
@@ -89,9 +88,3 @@ class HubDataset:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             kind = StageUnavailable if isinstance(error, ConnectionError) else StageError
             raise kind(f"{name} at {revision} cannot be read: {reason}; check the name and HF_TOKEN") from error
-
-    def _number(self, option: str) -> int:
-        text = self._written.options[option]
-        if not text.isdigit() or int(text) < 1:
-            raise StageError(f"{self.name}: {option} must be a positive number, e.g. {option}=100; it is {text!r}")
-        return int(text)

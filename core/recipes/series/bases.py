@@ -16,7 +16,8 @@ from core.recipes import miniseries, tiny
 from core.recipes.member import Member
 from core.recipes.optimization import Optimization, family_batch_tokens, family_optimization
 from core.recipes.recipe import Recipe
-from core.recipes.series.coordinates import NAMED, corpus_of
+from core.recipes.series.coordinates import NAMED
+from core.recipes.series.corpora import corpus_of
 from core.recipes.series.fields import FieldError, replaced
 
 Values = Mapping[str, Any]  # coordinate -> checked value

@@ -94,7 +94,8 @@ def _spelled(values: Mapping[str, Any], names: Iterable[str]) -> list[str]:
 
 def _trunk_of(recipe: Recipe) -> tuple[object, ...]:
     """What two recipes have in common if their trunk segments have one key."""
-    return recipe.architecture, recipe.tokenizer, recipe.corpus, replace(recipe.pretraining, rope_drop=None)
+    corpus = replace(recipe.corpus, tokens_per_shard=0)
+    return recipe.architecture, recipe.tokenizer, corpus, replace(recipe.pretraining, rope_drop=None)
 
 
 def _check_distinct(path: Path, cells: list[Cell]) -> None:

@@ -8,41 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, TypeAdapter
 
-from core.data.corpus import python_docs
-from core.recipes import bidirectional, miniseries, tiny
-from core.recipes.recipe import Corpus
+from core.recipes.series.corpora import checked_corpus, spelled_corpus
 from core.recipes.series.errors import unknown
 from core.recipes.series.fields import DECIDED_ELSEWHERE, FieldError, checked, field_types, parsed
 
 SPELLING = re.compile(r"[A-Za-z0-9_.]+")
-AFTER_PRETRAINING = ("corpus.", "finetuning.", "long_finetuning.", "evaluation.", "publication.")
-
-CORPORA: dict[str, Callable[[], Corpus]] = {
-    python_docs.NAME: tiny.corpus,
-    "climbmix": lambda: miniseries.CLIMBMIX,
-    "fineweb-edu": lambda: bidirectional.FINEWEB_EDU,
-}
-
-
-def _known_corpus(text: str) -> str:
-    source, at, revision = text.partition("@")
-    if source not in CORPORA:
-        raise ValueError(unknown(source, CORPORA, what="corpus"))
-    if at and not re.fullmatch(r"[A-Za-z0-9._-]+", revision):
-        raise ValueError(f"{text!r} names no revision; write source@revision, e.g. climbmix@main")
-    if at and source == python_docs.NAME:
-        raise ValueError(f"{source} has one revision, that of the Python that runs; write {source} alone")
-    return text
-
+BESIDE_PRETRAINING = ("corpus.tokens_per_shard", "finetuning.", "long_finetuning.", "evaluation.", "publication.")
 
 Positive = Annotated[int, Field(ge=1)]
 Above0 = Annotated[float, Field(gt=0)]
-CorpusName = Annotated[str, AfterValidator(_known_corpus)]
+CorpusName = Annotated[str, AfterValidator(checked_corpus)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +49,7 @@ BEFORE_FIELDS = (
     _coordinate("batch_tokens", Positive, lambda tokens: f"batch{tokens}"),
     _coordinate("sequence_length", Positive, lambda length: f"length{length}"),
     _coordinate("vocabulary", Positive, lambda size: f"vocabulary{size}"),
-    _coordinate("corpus", CorpusName, lambda text: re.sub(r"[@-]", "_", text)),
+    _coordinate("corpus", CorpusName, spelled_corpus),
     _coordinate("shards", Positive, lambda shards: f"{shards}shards"),
 )
 AFTER_FIELDS = (
@@ -103,19 +83,6 @@ def place(name: str) -> tuple[int, str]:
     return 1, name
 
 
-def corpus_of(text: str, shards: int | None) -> Corpus:
-    """The corpus `source[@revision]`, all of its training shards or the first `shards`. Raises `FieldError`."""
-    source, at, revision = text.partition("@")
-    corpus = CORPORA[source]()
-    if shards is not None and shards > corpus.training_shards:
-        raise FieldError(f"{source} has {corpus.training_shards:,} training shards, not {shards:,}; choose fewer")
-    return replace(
-        corpus,
-        revision=revision if at else corpus.revision,
-        training_shards=corpus.training_shards if shards is None else shards,
-    )
-
-
 def _field_coordinate(path: str) -> Coordinate:
     """Tags spell a field by its path without `pretraining.` and `optimization.`, with `_` for dots, and its value."""
     parts = [part for part in path.split(".") if part not in ("pretraining", "optimization")]
@@ -130,7 +97,7 @@ def _field_coordinate(path: str) -> Coordinate:
         name=path,
         check=lambda value: checked(path, value),
         spell=spell,
-        names_trunk=not path.startswith(AFTER_PRETRAINING),
+        names_trunk=not path.startswith(BESIDE_PRETRAINING),
     )
 
 

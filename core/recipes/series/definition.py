@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.recipes.series.bases import BASES, Base
 from core.recipes.series.coordinates import NAMED, Coordinate, find_coordinate, place
+from core.recipes.series.corpora import seen_from
 from core.recipes.series.errors import SeriesError, unknown
 from core.recipes.series.fields import FieldError
 from core.recipes.series.yaml_file import read_yaml
@@ -135,6 +136,8 @@ def _coordinate(path: Path, section: str, name: str) -> Coordinate:
 def _value(path: Path, where: str, base: Base, coordinate: Coordinate, value: object) -> Any:
     try:
         checked = coordinate.check(value)
+        if coordinate.name == "corpus":
+            checked = seen_from(path.parent, checked)
         base.check(coordinate.name, checked)
     except FieldError as error:
         raise SeriesError(f"{path}: {where}: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from core.recipes.series.cells import Cell
 from core.recipes.series.errors import SeriesError
 from core.recipes.table import SERIES_VARIABLE, chosen_family, find_recipe, read_series, recipes
 from core.stages.identity import TrainingIdentity
+from core.stages.kind import StageKind
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 Write = Callable[[str], Path]
@@ -99,6 +101,51 @@ def test_a_corpus_and_its_revision_are_chosen_among_the_known_ones() -> None:
     assert list(made) == ["study_climbmix_0a1b2c", "study_fineweb_edu", "study_python_docs"]
     corpus = made["study_climbmix_0a1b2c"].corpus
     assert (corpus.source, corpus.revision, corpus.validation_shard) == ("climbmix", "0a1b2c", 6542)
+
+
+FILES = "name: study\nbase: tiny\naxes: {drope: [null]}\nset: {corpus: 'files:texts/*.jsonl'}\n"
+
+
+def texts(folder: Path, names: str) -> None:
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        (folder / f"{name}.jsonl").write_text('{"text": "words"}\n' * 100)
+
+
+def test_a_corpus_of_files_is_seen_from_the_series_file_and_the_last_of_them_is_held_out(write: Write) -> None:
+    path = write(FILES)
+    texts(path.parent / "texts", "abcd")
+    (path.parent / "texts" / "notes.md").write_text("no part of it")
+    (cell,) = read_series(path)
+    corpus = cell.recipe.corpus
+    assert corpus.source == f"files:{path.parent.resolve()}/texts/*.jsonl"
+    assert (corpus.training_shards, corpus.validation_shard, corpus.groups) == (3, 3, 1)
+    assert corpus.revision.startswith("files-")
+    assert corpus.tokens_per_shard == 18 * 100 // 8
+    names = {stage.name for stage in pipeline_stages(cell.recipe) if stage.kind is StageKind.PACK}
+    assert len(names) == 2
+    assert all(re.fullmatch(r"files-[0-9a-f]{8}-0000[03]-0000[34]", name) for name in names)
+
+
+def test_another_file_makes_another_corpus(write: Write) -> None:
+    revisions = set()
+    for names in ("ab", "abc"):
+        path = write(FILES.replace("texts", names))
+        texts(path.parent / names, names)
+        revisions.add(read_series(path)[0].recipe.corpus.revision)
+    assert len(revisions) == 2
+
+
+def test_a_dataset_of_the_hub_has_the_shards_and_the_commit_that_it_says() -> None:
+    name = "dataset:owner/name#text=content&shards=20&documents=500"
+    made = study({"corpus": [f"{name}@0a1b2c", f"{name}@3d4e5f"]}, shards=12)
+    assert [re.sub(r"_[0-9a-f]{8}_", "_DIGEST_", tag) for tag in made] == [
+        "study_dataset_DIGEST_0a1b2c",
+        "study_dataset_DIGEST_3d4e5f",
+    ]
+    corpus = next(iter(made.values())).corpus
+    assert (corpus.source, corpus.revision) == (name, "0a1b2c")
+    assert (corpus.training_shards, corpus.validation_shard) == (12, 20)
 
 
 @pytest.mark.parametrize(
@@ -272,6 +319,22 @@ WRONG = {
     "an unknown corpus": (
         TINY + "set: {corpus: climbmux}\n",
         r"set\.corpus: no corpus is called 'climbmux'; did you mean",
+    ),
+    "a dataset without a commit": (
+        TINY + "set: {corpus: 'dataset:owner/name#shards=8'}\n",
+        r"dataset:owner/name#shards=8 is not pinned; write the commit behind it",
+    ),
+    "a dataset without shards": (
+        TINY + "set: {corpus: 'dataset:owner/name@0a1b2c'}\n",
+        r"dataset:owner/name: shards must be a positive number",
+    ),
+    "an unknown option of a source": (
+        TINY + "set: {corpus: 'files:/data/*.txt#txt=body'}\n",
+        r"no option is called 'txt'; known are text, on_bad_row",
+    ),
+    "files that are not there": (
+        TINY + "set: {corpus: 'files:texts/*.jsonl'}\n",
+        r"cell study: files:/\S+/texts/\*\.jsonl matches 0 files; it takes two, the last is held out",
     ),
     "a revision of this Python": (TINY + "set: {corpus: python-docs@1}\n", r"python-docs has one revision"),
     "too many shards": (TINY + "set: {shards: 9}\n", r"python-docs has 8 training shards, not 9"),
