@@ -62,10 +62,10 @@ class TextModel:
         """How many tokens prompt and answer may have together."""
         return self.subject.state.sequence_length
 
-    @property
+    @cached_property
     def speaker(self) -> Speaker:
         """How it reads and writes."""
-        return self.subject.speaker
+        return Speaker(self.subject.tokenizer, self.subject.state.direction)
 
     @cached_property
     def _tools(self) -> Tools:
