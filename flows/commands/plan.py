@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.table import Table
 
@@ -86,7 +86,19 @@ def _footnotes(plan: Plan, terms: Terms) -> list[str]:
             f"speed of {assumed} training stages: assumed, as shares of the peak ({shares}); "
             "`miniseries calibrate` measures it"
         )
-    return [*lines, "length of fine-tunes: assumed; evaluations, exports and work of processors: not counted"]
+    lines.append("length of fine-tunes: assumed; evaluations, exports and work of processors: not counted")
+    return [*lines, *_streams(plan)]
+
+
+def _streams(plan: Plan) -> Iterator[str]:
+    """What is not known yet of the shard groups, and how often the shortest corpus is read."""
+    read = [(planned.length, planned.stage) for planned in plan.stages if planned.length is not None]
+    if any(length.packed < length.groups for length, _ in read):
+        yield "number of shard groups: by those that are packed, else assumed"
+    again = [(length.epochs, stage) for length, stage in read if length.epochs > 1]
+    if again:
+        epochs, stage = max(again, key=lambda one: one[0])
+        yield f"rows are read again: {title(stage)} ends {epochs:.1f} times through its corpus"
 
 
 def state_of(planned: PlannedStage) -> str:

@@ -39,6 +39,7 @@ def test_manifest_and_plan_say_how_often_so_short_a_corpus_was_read(own: tuple[M
     assert last["metrics"]["epochs"] == pytest.approx(80 * 8 / rows, abs=1e-3)
     planned = next(one for one in series.json("plan", "own", "--json")["stages"] if one["key"] == last["key"])
     assert planned["stream"] == {"groups": 1, "groups_packed": 1, "epochs": last["metrics"]["epochs"]}
+    assert f"{last['metrics']['epochs']:.1f} times through its corpus" in series.run("plan", "own").stdout
     assert last["key"] in result["stages"]
 
 
