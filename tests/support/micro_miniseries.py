@@ -11,10 +11,13 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from artifacts.store import Store
 from core.planning.catalogue import stages_of
-from core.planning.stage import in_order
+from core.planning.stage import Stage, in_order
+from core.planning.stream_length import measured_by, packed_by_manifest
 from core.planning.title import unique_title
 from core.recipes.recipe import Evaluation, Finetuning, MixtureTask, Recipe
 from core.recipes.table import recipes
@@ -77,18 +80,18 @@ def register() -> None:
 
 def make(tag: str, kind: str) -> None:
     """Make every stage that the stages of `kind` need, and them; print their states by folder as JSON."""
-    stages = in_order([stage for stage in stages_of(tag).values() if stage.kind.value == kind])
+    wanted = [stage for stage in stages_of(tag).values() if stage.kind.value == kind]
     logger = logging.getLogger("micro")
     logger.addHandler(logging.StreamHandler(sys.stderr))
     logger.setLevel(logging.INFO)
-    display, states = LineDisplay(logger), {}
+    settings, display, states = settings_from_environment(), LineDisplay(logger), {}
     with stop_once():
-        for stage in stages:
+        while stage := following(wanted, states, settings.open_store()):
             launcher = Launcher.TORCHRUN if stage.kind in TORCHRUN else Launcher.PROCESS
             done = perform(
                 Assignment(
                     stage=stage,
-                    settings=settings_from_environment(),
+                    settings=settings,
                     launcher=launcher,
                     title=unique_title(stage),
                     display=display,
@@ -96,6 +99,12 @@ def make(tag: str, kind: str) -> None:
             )
             states[stage.address.folder] = done.state
     print(json.dumps(states))
+
+
+def following(wanted: Iterable[Stage], states: Mapping[str, str], store: Store) -> Stage | None:
+    """The first stage that has no state yet; how many shard groups there are is known once they are packed."""
+    stages = in_order(wanted, measured_by(packed_by_manifest(store)))
+    return next((stage for stage in stages if stage.address.folder not in states), None)
 
 
 if __name__ == "__main__":
