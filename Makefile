@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint format bench bench-train bench-data clean
+.PHONY: setup demo test lint format bench bench-train bench-data bench-generation clean
 
 setup: $(READY)
 
@@ -36,7 +36,7 @@ format: setup
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: setup bench-train bench-data
+bench: setup bench-train bench-data bench-generation
 	@$(BIN)/python -m benchmarks.store_transfer
 
 bench-train: setup
@@ -44,6 +44,9 @@ bench-train: setup
 
 bench-data: setup
 	@$(BIN)/python -m benchmarks.data
+
+bench-generation: setup
+	@$(BIN)/python -m benchmarks.generation
 
 prefect.yaml: setup
 	@$(BIN)/python -m flows.deployments > prefect.yaml

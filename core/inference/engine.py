@@ -157,7 +157,8 @@ class Engine:
         if not logits:
             return events
         samplings = [answer.request.sampling for answer in self._running]
-        chosen = choose(torch.cat(logits), samplings, [answer.draw() for answer in self._running])
+        rows = logits[0] if len(logits) == 1 else torch.cat(logits)
+        chosen = choose(rows, samplings, [answer.draw() for answer in self._running])
         ended = []
         for row, (answer, token) in enumerate(zip(self._running, chosen, strict=True)):
             happened = list(_write(answer, token))
