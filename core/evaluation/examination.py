@@ -8,7 +8,7 @@ neither cut nor counted as wrong.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -49,29 +49,35 @@ def judge_of(task: str) -> Judge:
 def examine(subject: Subject, task: str, questions: Sequence[Question], answer_tokens: int) -> list[Answered]:
     """Ask all questions of one task; generated answers have at most `answer_tokens` tokens."""
     judge = judge_of(task)
-    needed = 0 if isinstance(judge, LetterJudge) else 1  # tokens after the prompt; the first letter is not read
-    prompts = [_prompt(subject, question, needed) for question in questions]
-    fitting = [(index, prompt) for index, prompt in enumerate(prompts) if prompt is not None]
-    asked = [questions[index] for index, _ in fitting]
-    tokens = [prompt for _, prompt in fitting]
-    if isinstance(judge, LetterJudge):
-        choices = [Choice(prompt, question.letters) for question, prompt in zip(asked, tokens, strict=True)]
-        answers = likeliest_letters(subject.model, subject.tokenizer, choices)
-    else:
-        answers = _generated(subject, tokens, answer_tokens)
-    verdicts = _verdicts(judge, asked, answers)
-    found = {index: pair for (index, _), pair in zip(fitting, zip(answers, verdicts, strict=True), strict=True)}
-    return [
-        _record(task, number, question, *found.get(number, (None, None))) for number, question in enumerate(questions)
-    ]
+    prompts = [_prompt(subject, question, judge) for question in questions]
+    fitting = {number: prompt for number, prompt in enumerate(prompts) if prompt is not None}
+    asked = [questions[number] for number in fitting]
+    answers = _answers(subject, judge, asked, list(fitting.values()), answer_tokens)
+    given = dict(zip(fitting, zip(answers, _verdicts(judge, asked, answers), strict=True), strict=True))
+    return [_record(number, question, *given.get(number, (None, None))) for number, question in enumerate(questions)]
 
 
-def _prompt(subject: Subject, question: Question, needed: int) -> tuple[int, ...] | None:
-    most = subject.state.sequence_length - needed
+def _prompt(subject: Subject, question: Question, judge: Judge) -> tuple[int, ...] | None:
+    """Ids that leave room for an answer; None when they do not fit. A letter needs none: nothing is read after it."""
+    room = 0 if isinstance(judge, LetterJudge) else 1
+    most = subject.state.sequence_length - room
     try:
         return subject.speaker.chat_prompt(question.conversation.before_answer(), max_tokens=most)
     except PromptTooLongError:
         return None
+
+
+def _answers(
+    subject: Subject,
+    judge: Judge,
+    questions: Sequence[Question],
+    prompts: Sequence[tuple[int, ...]],
+    answer_tokens: int,
+) -> list[str]:
+    if isinstance(judge, LetterJudge):
+        choices = [Choice(prompt, question.letters) for question, prompt in zip(questions, prompts, strict=True)]
+        return likeliest_letters(subject.model, subject.tokenizer, choices)
+    return _generated(subject, prompts, answer_tokens)
 
 
 def _generated(subject: Subject, prompts: Sequence[tuple[int, ...]], answer_tokens: int) -> list[str]:
@@ -89,20 +95,15 @@ def _generated(subject: Subject, prompts: Sequence[tuple[int, ...]], answer_toke
 
 
 def _verdicts(judge: Judge, questions: Sequence[Question], answers: Sequence[str]) -> list[bool]:
-    is_right: Callable[[Question, str], bool]
+    pairs = list(zip(questions, answers, strict=True))
     match judge:
         case LetterJudge():
-            is_right = _same_letter
+            return [answer == question.conversation.messages[-1].text for question, answer in pairs]
         case AnswerJudge(correct=correct):
-            is_right = lambda question, answer: correct(question.conversation, answer)  # noqa: E731
+            return [correct(question.conversation, answer) for question, answer in pairs]
         case ProgramJudge():
             with ThreadPoolExecutor(os.cpu_count()) as pool:
                 return list(pool.map(_program_passes, questions, answers))
-    return [is_right(question, answer) for question, answer in zip(questions, answers, strict=True)]
-
-
-def _same_letter(question: Question, answer: str) -> bool:
-    return answer == question.conversation.messages[-1].text
 
 
 def _program_passes(question: Question, answer: str) -> bool:
@@ -110,9 +111,9 @@ def _program_passes(question: Question, answer: str) -> bool:
     return passes(python_program(prompt, answer, question.checks))
 
 
-def _record(task: str, number: int, question: Question, answer: str | None, correct: bool | None) -> Answered:
+def _record(number: int, question: Question, answer: str | None, correct: bool | None) -> Answered:
     return Answered(
-        task=task,
+        task=question.task,
         number=number,
         prompt=question.conversation.before_answer().messages[-1].text,
         answer=answer,
