@@ -101,7 +101,7 @@ def test_it_serves_several_models_in_both_directions_to_who_has_the_key(miniseri
 
 
 def test_ctrl_c_lets_answers_end(miniseries: Miniseries) -> None:
-    with started(miniseries, "tiny") as (server, process):
+    with started(miniseries, "tiny", "--grace-seconds", "60") as (server, process):
         messages = [{"role": "user", "content": "x"}]
         stream = server.openai.chat.completions.create(
             model="tiny", messages=messages, max_tokens=400, temperature=0, stream=True
