@@ -121,7 +121,8 @@ def _timed(program: Program, model: Transformer, requests: Sequence[Request]) ->
 
 def table_of(measured: Sequence[Measured], title: str) -> Table:
     """One line a program."""
-    table = Table("program", "requests", "tokens/s", "x no cache", "x cache", "CPU ms/token", "x no cache", title=title)
+    ratios = "x no cache", "x cache"
+    table = Table("program", "requests", "tokens/s", *ratios, "CPU ms/token", *ratios, title=title)
     for column in table.columns[1:]:
         column.justify = "right"
     plain, cached = measured[:2]
@@ -134,6 +135,7 @@ def table_of(measured: Sequence[Measured], title: str) -> Table:
             f"{one.tokens_per_second / cached.tokens_per_second:.1f}",
             f"{one.processor_ms_per_token:.3f}",
             f"{plain.processor_ms_per_token / one.processor_ms_per_token:.1f}",
+            f"{cached.processor_ms_per_token / one.processor_ms_per_token:.1f}",
         )
     return table
 
