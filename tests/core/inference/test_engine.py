@@ -65,7 +65,7 @@ REQUESTS = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     requests=st.lists(REQUESTS, min_size=1, max_size=8),
     steps_between=st.lists(st.integers(0, 4), min_size=8, max_size=8),

@@ -76,7 +76,7 @@ def model(request: pytest.FixtureRequest, build: Build, toy: Architecture) -> Tr
     return build(replace(toy, key_value_heads=key_value_heads), use_rope)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(actions=ACTIONS, seed=st.integers(0, 3))
 @torch.no_grad()
 def test_rows_that_come_go_and_move_read_as_if_each_were_alone(
