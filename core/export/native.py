@@ -7,19 +7,21 @@
     token_bytes.pt             int32 [V], bytes of each token, 0 for special tokens
 
 The same inputs give the same bytes: torch's archives carry no time, and the pickle is written in vocabulary order.
+Tensors go from file to file: what is written is mapped, and needs no memory of its own.
 """
 
 from __future__ import annotations
 
 import json
 import pickle
+from pathlib import Path
 
 import torch
 
 from core.export.native_meta import native_meta
 from core.export.native_optimizer import native_optimizer
 from core.export.source import Source
-from core.stages.context import Metrics, StageContext
+from core.stages.context import Metrics, StageContext, StageError
 from core.stages.identity import ExportIdentity
 
 FORMAT_VERSION = 1
@@ -31,15 +33,16 @@ def produce(context: StageContext[ExportIdentity]) -> Metrics:
     """Write the five files; raises `StageError` when model, tokenizer and identity do not fit each other."""
     source, output = Source.open(context, FORMAT_VERSION), context.output
     state, tokenizer = source.state, source.tokenizer
-    torch.save(dict(source.tensors()), output / f"model_{state.step:06d}.pt")
+    save(dict(source.tensors()), output / f"model_{state.step:06d}.pt")
     context.report.progress(1, 3, "files", "weights")
     slots = dict(source.tensors(OPTIMIZER))
-    torch.save(native_optimizer(slots, source.shapes, state), output / f"optim_{state.step:06d}_rank0.pt")
+    optimizer = native_optimizer(slots, source.shapes, state, context.scratch)
+    save(optimizer, output / f"optim_{state.step:06d}_rank0.pt")
     context.report.progress(2, 3, "files", "optimizer")
     meta = json.dumps(native_meta(source), indent=2)
     (output / f"meta_{state.step:06d}.json").write_text(meta + "\n", encoding="utf-8")
     (output / "tokenizer.pkl").write_bytes(pickle.dumps(tokenizer.encoding, protocol=PICKLE_PROTOCOL))
-    torch.save(torch.from_numpy(tokenizer.token_bytes), output / "token_bytes.pt")
+    save(torch.from_numpy(tokenizer.token_bytes), output / "token_bytes.pt")
     context.report.progress(3, 3, "files", "tokenizer")
     return {
         "parameters": source.parameters,
@@ -47,3 +50,12 @@ def produce(context: StageContext[ExportIdentity]) -> Metrics:
         "use_rope": state.use_rope,
         "bytes": sum(path.stat().st_size for path in output.iterdir()),
     }
+
+
+def save(value: object, path: Path) -> None:
+    """`torch.save`; raises `StageError` when the disk fails."""
+    try:
+        torch.save(value, path)
+    except (RuntimeError, OSError) as error:  # torch's own writer raises the former
+        reason = str(error).partition("\n")[0]
+        raise StageError(f"{path}: could not be written: {reason}; free space there and run again") from None

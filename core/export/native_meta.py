@@ -3,6 +3,9 @@
 `model_config` has exactly the six fields that nanochat's GPTConfig takes, because it refuses others; everything else
 about the shape is in `architecture`. `use_rope` stands where the seed writes it for base models (`loop_state`) and at
 the top, in fine-tuned models too: a loader that finds it nowhere assumes True and silently rotates a DroPE model.
+
+Resuming in nanochat reads `dataloader_state_dict` and `loop_state`, and stops where one is missing. The former is null,
+which makes its loader begin at the first file: rows were packed in another order, so no place in its files is right.
 """
 
 from __future__ import annotations
@@ -21,7 +24,9 @@ LOSS_MEMORY = 0.9  # of the running mean that nanochat reports
 def native_meta(source: Source) -> dict[str, object]:
     """The document, for `json.dump`."""
     state = source.state
-    measured = [record["validation_bpb"] for record in source.records(METRICS) if "validation_bpb" in record]
+    metrics = source.records(METRICS)
+    measured = [record["validation_bpb"] for record in metrics if "validation_bpb" in record]
+    rates = [record["tokens_per_second"] for record in metrics if record.get("tokens_per_second")]
     device_rows = min(DEVICE_BATCH_ROWS, state.batch_tokens // state.sequence_length)
     meta: dict[str, object] = {
         "step": state.step,
@@ -35,9 +40,12 @@ def native_meta(source: Source) -> dict[str, object]:
         "max_seq_len": state.sequence_length,
         "total_batch_size": state.batch_tokens,
         "tokens_seen": state.tokens_seen,
+        "dataloader_state_dict": None,
         "loop_state": {
             "min_val_bpb": min(measured, default=None),
             "smooth_train_loss": smooth_loss([record["loss"] for record in source.records(LOSSES)]),
+            "total_training_time": sum(state.batch_tokens / rate for rate in rates),
+            "timed_steps": len(rates),  # those of the last segment of a base model, whose trace is at hand
             "use_rope": state.use_rope,
         },
     }

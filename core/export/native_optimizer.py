@@ -3,11 +3,15 @@
 Groups: lm_head, wte, then the matrices of each shape, shapes ascending, within one in the order of the layers. Muon has
 the state of a whole group, stacked, under the number of its first matrix. Rates are those of the last step taken, so a
 fine-tune that inherits them goes on from where training ended.
+
+Stacks are files mapped into memory: no more of them is in memory than the system has room for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -23,9 +27,12 @@ MUON_SLOTS = {"momentum_buffer": "momentum", "second_momentum_buffer": "second_m
 
 
 def native_optimizer(
-    slots: Mapping[str, Tensor], shapes: Mapping[str, torch.Size], state: ModelState
+    slots: Mapping[str, Tensor], shapes: Mapping[str, torch.Size], state: ModelState, scratch: Path
 ) -> dict[str, object]:
-    """`{"state", "param_groups"}` from the flat `<parameter>.<slot>` tensors; raises `StageError` if one is missing."""
+    """`{"state", "param_groups"}` from the flat `<parameter>.<slot>` tensors; raises `StageError` if one is missing.
+
+    Files in `scratch` hold what is stacked, for as long as it is used.
+    """
     rates, optimization = last_rates(state), state.optimization
     tables = {"lm_head.weight": optimization.unembedding, "transformer.wte.weight": optimization.embedding}
     states: dict[int, dict[str, object]] = {}
@@ -35,7 +42,7 @@ def native_optimizer(
         groups.append({"kind": "adamw", "params": [number], **_adamw_settings(adamw, rates)})
     first = len(tables)
     for names in matrices_by_shape({name: shape for name, shape in shapes.items() if name not in tables}):
-        states[first] = _muon_state(slots, names)
+        states[first] = _muon_state(slots, names, scratch)
         numbers = list(range(first, first + len(names)))
         groups.append({"kind": "muon", "params": numbers, **_muon_settings(optimization.matrices, rates)})
         first += len(names)
@@ -58,9 +65,27 @@ def _adamw_state(slots: Mapping[str, Tensor], name: str) -> dict[str, object]:
     return {"step": int(_slot(slots, name, "updates")), **moments}
 
 
-def _muon_state(slots: Mapping[str, Tensor], names: list[str]) -> dict[str, object]:
+def _muon_state(slots: Mapping[str, Tensor], names: list[str], scratch: Path) -> dict[str, object]:
     kept = {native: slot for native, slot in MUON_SLOTS.items() if f"{names[0]}.{slot}" in slots}
-    return {native: torch.stack([_slot(slots, name, slot) for name in names]) for native, slot in kept.items()}
+    return {
+        native: stack_on_disk([_slot(slots, name, slot) for name in names], scratch / f"{names[0]}.{slot}")
+        for native, slot in kept.items()
+    }
+
+
+def stack_on_disk(tensors: Sequence[Tensor], path: Path) -> Tensor:
+    """The tensors of one shape as [K, ...] in the new file `path`; raises `StageError` when it does not fit there."""
+    first = tensors[0]
+    try:
+        with path.open("wb") as file:  # reserved at once: a mapping that outgrows its disk ends the process
+            os.posix_fallocate(file.fileno(), 0, len(tensors) * first.nbytes)
+    except OSError as error:
+        raise StageError(f"{path}: {error.strerror}; free {len(tensors) * first.nbytes / 1e9:.2f} GB there") from None
+    flat = torch.from_file(str(path), shared=True, size=len(tensors) * first.numel(), dtype=first.dtype)
+    stacked = flat.view(len(tensors), *first.shape)
+    for place, tensor in zip(stacked, tensors, strict=True):
+        place.copy_(tensor)
+    return stacked
 
 
 def _adamw_settings(adamw: AdamW, rates: Rates) -> dict[str, object]:

@@ -58,7 +58,7 @@ DEFINITIONS: dict[StageKind, Definition] = {
     StageKind.LONG_SFT: Definition(2, Resource.GPU, "core.training.finetune:produce"),
     StageKind.EVALUATE: Definition(2, Resource.GPU, "core.evaluation.evaluate:produce"),
     StageKind.DECONTAMINATE: Definition(1, Resource.CPU, "core.data.decontamination.decontaminate:produce"),
-    StageKind.EXPORT_NATIVE: Definition(1, Resource.CPU, "core.export.native:produce"),
+    StageKind.EXPORT_NATIVE: Definition(2, Resource.CPU, "core.export.native:produce"),
     StageKind.EXPORT_HF: Definition(1, Resource.CPU, "core.export.huggingface:produce"),
     StageKind.PUBLISH: Definition(1, Resource.IO, "core.publishing.publish:produce"),
 }

@@ -17,6 +17,8 @@ import torch
 from safetensors.torch import load_file
 
 from core.data.tokenizer import Tokenizer
+from core.export.native import save
+from core.export.native_optimizer import stack_on_disk
 from core.model.checkpoint import ModelState, load_model
 from core.model.transformer import Transformer
 from core.recipes.optimization import family_optimization
@@ -85,6 +87,15 @@ def test_the_meta_file_has_what_nanochat_builds_the_model_from(export: Export, b
     assert meta["direction"] == "bidirectional"
 
 
+def test_the_meta_file_has_what_nanochat_resumes_from(export: Export, base_state: ModelState) -> None:
+    meta = json.loads((export(NATIVE, base_state).folder / "meta_000012.json").read_text())
+    assert "dataloader_state_dict" in meta, "nanochat looks it up without asking"
+    assert meta["dataloader_state_dict"] is None, "its loader then begins at the first file"
+    assert set(meta["loop_state"]) >= {"min_val_bpb", "smooth_train_loss", "total_training_time"}
+    assert meta["loop_state"]["total_training_time"] == pytest.approx(128 / 9.0)  # one timed step, of 128 tokens
+    assert meta["loop_state"]["timed_steps"] == 1
+
+
 def test_the_flags_of_a_family_model_are_nanochats_defaults(export: Export, base_state: ModelState) -> None:
     optimization = family_optimization(base_state.architecture, 2**20)
     exported = export(NATIVE, replace(base_state, optimization=optimization, batch_tokens=2**20))
@@ -112,6 +123,15 @@ def test_the_optimizer_state_is_numbered_in_nanochats_groups(export: Export, bas
         stacked = state[group["params"][0]]
         assert torch.equal(stacked["momentum_buffer"], torch.stack([slots[f"{name}.momentum"] for name in names]))
         assert stacked["second_momentum_buffer"].shape[0] == len(group["params"]) == len(names)
+
+
+def test_a_disk_that_fails_is_one_line(tmp_path: Path) -> None:
+    matrix = torch.zeros(2, 2)
+    with pytest.raises(StageError, match=r"absent/m: No such file or directory; free 0\.00 GB there"):
+        stack_on_disk([matrix, matrix], tmp_path / "absent" / "m")
+    with pytest.raises(StageError, match=r"absent/m\.pt: could not be written: [^\n]*; free space there") as failure:
+        save(matrix, tmp_path / "absent" / "m.pt")
+    assert "\n" not in str(failure.value)
 
 
 def test_the_pickled_tokenizer_is_a_tiktoken_encoding_with_the_same_ids(
