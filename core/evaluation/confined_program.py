@@ -1,4 +1,4 @@
-"""Run a program under resource limits: `confined_program.py PROGRAM PASSED`, the exit code if it runs to its end.
+"""Run the program on standard input under limits: `confined_program.py PASSED`, the exit code if it runs to its end.
 
 Executed by `core.evaluation.program` in an isolated interpreter; imports nothing of this project.
 """
@@ -18,18 +18,17 @@ LIMITS = {
 }
 
 
-def main(path: str, passed: int) -> None:
+def main(passed: int) -> None:
     """Exit with `passed` when the program does not raise, and with 1 when it does."""
     for limit, value in LIMITS.items():
         resource.setrlimit(limit, (value, value))
-    with open(path, encoding="utf-8") as file:
-        source = file.read()
+    source = sys.stdin.read()
     code = 1
     with contextlib.suppress(BaseException):  # of whatever kind: a SystemExit is no pass
-        exec(compile(source, path, "exec"), {"__name__": "__main__"})
+        exec(compile(source, "program.py", "exec"), {"__name__": "__main__"})
         code = passed
     os._exit(code)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(int(sys.argv[1]))

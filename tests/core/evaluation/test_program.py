@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -13,6 +16,13 @@ from core.stages.context import StageError
 
 if sys.platform != "linux":
     pytest.skip("limits are those of Linux", allow_module_level=True)
+
+try:
+    CONFINEMENT = find_confinement()
+except StageError as error:
+    pytest.skip(str(error), allow_module_level=True)
+
+own_mounts = pytest.mark.skipif("--mount" not in CONFINEMENT.namespaces, reason="this system allows no mounts")
 
 PROMPT = "from typing import List\n\n\ndef total(numbers: List[int]) -> int:\n    "
 SOLUTION = "def total(numbers: List[int]) -> int:\n    return sum(numbers)\n"
@@ -57,7 +67,39 @@ def test_a_program_sees_neither_our_environment_nor_our_folder(monkeypatch: pyte
     assert passes(f"import os\nassert 'A_SECRET' not in os.environ and os.getcwd() != {here!r}")
 
 
-@pytest.mark.skipif(not find_confinement().namespaces, reason="this system allows no namespaces")
+@own_mounts
+def test_a_program_sees_no_other_process() -> None:
+    assert passes(
+        "import os\npids = sorted(int(name) for name in os.listdir('/proc') if name.isdigit())\nassert len(pids) <= 2"
+    )
+
+
+@own_mounts
+def test_a_program_cannot_fill_the_disk() -> None:
+    assert not passes("for number in range(64):\n    open(str(number), 'wb').write(bytes(2**19))\n")
+
+
+@own_mounts
+def test_a_program_finds_our_home_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    with TemporaryDirectory(dir="/var/tmp") as home:  # not where programs run
+        Path(home).chmod(0o755)
+        (Path(home) / "token").write_text("secret")
+        monkeypatch.setenv("HOME", home)
+        find_confinement.cache_clear()
+        assert passes(f"import os\nassert os.listdir({home!r}) == []")
+    find_confinement.cache_clear()
+
+
+def test_who_is_not_root_runs_no_program_without_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
+    find_confinement.cache_clear()
+    with pytest.raises(StageError, match="it takes user namespaces"):
+        passes("pass")
+    find_confinement.cache_clear()
+
+
+@pytest.mark.skipif(not CONFINEMENT.namespaces, reason="this system allows no namespaces")
 def test_a_program_has_no_network() -> None:
     assert passes("import socket\nassert [name for _, name in socket.if_nameindex()] == ['lo']")
 
