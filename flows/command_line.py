@@ -40,6 +40,13 @@ Phase = Annotated[
     Literal["base", "sft"] | None, typer.Option(help="The base model or its fine-tune; default: the fine-tune.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+BudgetHours = Annotated[
+    float | None, typer.Option(min=0.0, help="Do not start when more GPU-hours than this are to do.")
+]
+AcceptRetrain = Annotated[
+    bool, typer.Option("--accept-retrain", help="A changed recipe may leave finished GPU-hours behind.")
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before starting what takes GPU-hours.")]
 
 RUN_EXAMPLES = """Examples:
 
@@ -59,6 +66,28 @@ CHAT_EXAMPLES = """Examples:
   printf 'Spell the word: apple\\nAnd pear?\\n' | miniseries chat tiny --temperature 0
   miniseries chat tiny_bidirectional --direction backward -p "and so it ended."
 """
+
+EXPORT_EXAMPLES = """Examples:
+
+\b
+  miniseries export tiny_drope_50 --to exported
+  miniseries export tiny_drope_50 --layout native --phase base --to ~/.cache/nanochat/base_checkpoints/tiny
+  miniseries export d20_40tpp --json"""
+
+PUBLISH_EXAMPLES = """Examples:
+
+\b
+  miniseries publish tiny_drope_50_long
+  HF_TOKEN=... miniseries publish d20_40tpp --yes
+  MINISERIES_HUB=s3://bucket/models miniseries publish tiny"""
+
+VERIFY_EXAMPLES = """Examples:
+
+\b
+  miniseries verify
+  miniseries verify tiny
+  miniseries verify lab/nanochat-d20_40tpp-hf-sft
+  miniseries verify ./downloaded s3://bucket/hub/lab/nanochat-tiny-base --json"""
 
 DATA_EXAMPLES = """Examples:
 
@@ -114,13 +143,9 @@ def run_command(
     tags: Tags = None,
     every: All = False,
     json: Json = False,
-    budget_hours: Annotated[
-        float | None, typer.Option(min=0.0, help="Do not start when more GPU-hours than this are to do.")
-    ] = None,
-    accept_retrain: Annotated[
-        bool, typer.Option("--accept-retrain", help="A changed recipe may leave finished GPU-hours behind.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before starting what takes GPU-hours.")] = False,
+    budget_hours: BudgetHours = None,
+    accept_retrain: AcceptRetrain = False,
+    yes: Yes = False,
     series: Series = None,
 ) -> None:
     """Run the pipeline of one tag, or many tags in one run, here and now; stages that exist are not made again."""
@@ -216,12 +241,66 @@ def data_command(
         (command.show_rows_json if json else command.show_rows)(tag, file)
 
 
-@app.command("verify", epilog="Example: miniseries verify tiny")
-def verify_command(tags: Tags = None, json: Json = False, series: Series = None) -> None:
-    """Read every committed byte again; list what is damaged and exit with 1 if anything is."""
+@app.command("export", epilog=EXPORT_EXAMPLES)
+def export_command(
+    tag: Tag,
+    layout: Annotated[
+        Literal["native", "hf", "twin"],
+        typer.Option(help="nanochat's checkpoints; transformers; the twin for engines without remote code."),
+    ] = "hf",
+    phase: Phase = None,
+    to: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Copy it there, verified; none: say where the store has it.")
+    ] = None,
+    json: Json = False,
+    budget_hours: BudgetHours = None,
+    accept_retrain: AcceptRetrain = False,
+    yes: Yes = False,
+    series: Series = None,
+) -> None:
+    """Write one model of a tag for other programs, making first what is missing; copy it to a folder."""
+    from flows.commands import export as command
+    from flows.commands.consent import Consent
+
+    consent = Consent(budget_hours=budget_hours, accept_retrain=accept_retrain, yes=yes)
+    (command.export_json if json else command.export)(tag, layout, phase, to, consent)
+
+
+@app.command("publish", epilog=PUBLISH_EXAMPLES)
+def publish_command(
+    tag: Tag,
+    json: Json = False,
+    budget_hours: BudgetHours = None,
+    accept_retrain: AcceptRetrain = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask before GPU-hours, nor before the Hub or anything public.")
+    ] = False,
+    series: Series = None,
+) -> None:
+    """Publish a tag's models with their cards, making first what is missing; what is public is asked for."""
+    from flows.commands import publish as command
+    from flows.commands.consent import Consent
+
+    consent = Consent(budget_hours=budget_hours, accept_retrain=accept_retrain, yes=yes)
+    (command.publish_json if json else command.publish)(tag, consent)
+
+
+@app.command("verify", epilog=VERIFY_EXAMPLES)
+def verify_command(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Tags, or published repositories: a folder, s3://bucket/prefix, namespace/name on the Hub. "
+            "None: the whole store."
+        ),
+    ] = None,
+    json: Json = False,
+    series: Series = None,
+) -> None:
+    """Read every committed or published byte again; list what is damaged and exit with 1 if anything is."""
     from flows.commands import verify as command
 
-    damaged = (command.verify_json if json else command.verify)(tags or [])
+    damaged = (command.verify_json if json else command.verify)(names or [])
     raise typer.Exit(1 if damaged else 0)
 
 

@@ -69,13 +69,14 @@ class Execution:
         )
 
 
-def execute(tags: Sequence[str], settings: RunSettings) -> Execution:
-    """Bring about every stage of `tags`, shared ones once. Raises what asks the whole run to end (a signal, a closed
-    pipe); failures of stages are in what it returns.
+def execute(tags: Sequence[str], settings: RunSettings, until: str | None = None) -> Execution:
+    """Bring about every stage of `tags`, shared ones once; with `until`, only what that deliverable needs.
+
+    Raises what asks the whole run to end (a signal, a closed pipe); failures of stages are in what it returns.
     """
     store = settings.open_store()
     store.check_writable()
-    plan = plan_of(tags, store)
+    plan = plan_of(tags, store, until=until)
     agenda = Agenda(plan)
     execution = Execution(plan.tags, agenda.stages)
     keep_status(plan.tags, store)

@@ -16,13 +16,14 @@ from tasks.settings import settings_from_environment
 
 
 @flow(name="pipeline", flow_run_name="{tag}", persist_result=False, validate_parameters=False)
-def pipeline(tag: Tag) -> dict[str, dict[str, Any]]:
+def pipeline(tag: Tag, until: str | None = None) -> dict[str, dict[str, Any]]:
     """Train, fine-tune, evaluate, convert and publish one model; every stage cached, every heavy one resumable.
 
+    With `until`, such as `hf-sft`, no more is made than that deliverable needs, and nothing is published.
     Returns a small reference for each stage by key: its state, seconds, metrics and one-line summary. Raises what the
     first stage that failed raised, once everything that does not need it is there.
     """
-    execution = execute([tag], settings_from_environment())
+    execution = execute([tag], settings_from_environment(), until)
     for error in execution.failed.values():
         raise error
     return execution.made

@@ -23,10 +23,29 @@ def stages_of(tag: str) -> dict[str, Stage]:
     return _stages(find_recipe(tag))
 
 
-def resolved_stages(tag: str, resolve: Resolve) -> dict[str, Stage]:
-    """The same with the shard groups that `resolve` gives each (see `core.planning.stream_length`)."""
-    others = [stage for stage in stages_of(tag).values() if stage.kind not in GROUPS]
-    return {stage.key: stage for stage in in_order(others, resolve)}
+def resolved_stages(tag: str, resolve: Resolve, until: str | None = None) -> dict[str, Stage]:
+    """The same with the shard groups that `resolve` gives each (see `core.planning.stream_length`).
+
+    `until` leaves only what one deliverable needs, itself included.
+    """
+    if until is not None:
+        leaves = [deliverable(tag, until)]
+    else:
+        leaves = [stage for stage in stages_of(tag).values() if stage.kind not in GROUPS]
+    return {stage.key: stage for stage in in_order(leaves, resolve)}
+
+
+def publication(tag: str) -> Stage:
+    """The stage that publishes `tag`, for which everything else is made."""
+    return next(stage for stage in stages_of(tag).values() if stage.kind is StageKind.PUBLISH)
+
+
+def deliverable(tag: str, role: str) -> Stage:
+    """What `tag` publishes in `role`, such as `hf-sft` or `evaluation-base`; raises `RecipeError` for another."""
+    deliverables = publication(tag).inputs
+    if role not in deliverables:
+        raise RecipeError(f"{tag} makes no {role}; it makes {', '.join(deliverables)}")
+    return deliverables[role]
 
 
 def stages_of_run(tags: Iterable[str], keys: Set[str]) -> list[Stage]:

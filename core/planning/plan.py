@@ -53,6 +53,7 @@ class Plan:
     unshared: Cost  # the distinct base models each trained alone, and the same fine-tunes
     speeds: Speeds  # that the GPU-hours follow from
     packed: PackedRows  # what was known of them, from which it follows how many shard groups there are
+    until: str | None = None  # the deliverable that it ends with; None: it goes to the publication
 
     @property
     def total(self) -> Cost:
@@ -80,35 +81,46 @@ class Plan:
         return frozenset(planned.basis for planned in self.stages if planned.basis is not None)
 
 
-def plan_of(tags: Iterable[str], store: Store, gpu: str | None = None) -> Plan:
+def plan_of(tags: Iterable[str], store: Store, gpu: str | None = None, until: str | None = None) -> Plan:
     """The plan of `tags` as `store` stands: one listing, and small reads of leases and calibrations, no artifact bytes.
 
-    GPU-hours are of the device `gpu` (see `chosen_speeds`). Raises `RecipeError` for an unknown tag or device.
+    GPU-hours are of the device `gpu` (see `chosen_speeds`). `until` is a role of `core.planning.catalogue.deliverable`.
+    Raises `RecipeError` for an unknown tag, device or role.
     """
-    return plan_against(tags, store, store.contents(), gpu)
+    return plan_against(tags, store, store.contents(), gpu, until)
 
 
-def plan_against(tags: Iterable[str], store: Store, contents: Contents, gpu: str | None = None) -> Plan:
+def plan_against(
+    tags: Iterable[str], store: Store, contents: Contents, gpu: str | None = None, until: str | None = None
+) -> Plan:
     """The same against a listing that was made already."""
     recipes = [find_recipe(tag) for tag in tags]
     shapes = [shape for recipe in recipes for stage in stages_of(recipe.tag).values() if (shape := shape_of(stage))]
     speeds = chosen_speeds(store, contents.others, shapes, gpu)
     return make_plan(
-        [recipe.tag for recipe in recipes], contents.artifacts, lambda stage: store.holder_of(stage.address), speeds
+        [recipe.tag for recipe in recipes],
+        contents.artifacts,
+        lambda stage: store.holder_of(stage.address),
+        speeds,
+        until,
     )
 
 
 def make_plan(
-    tags: Iterable[str], survey: Survey, holder: Callable[[Stage], Holder | None], speeds: Speeds = ASSUMED
+    tags: Iterable[str],
+    survey: Survey,
+    holder: Callable[[Stage], Holder | None],
+    speeds: Speeds = ASSUMED,
+    until: str | None = None,
 ) -> Plan:
-    """Merge the DAGs of `tags` and look up every stage in `survey`. Raises `RecipeError` for an unknown tag."""
+    """Merge the DAGs of `tags` and look up every stage in `survey`. Raises `RecipeError` for an unknown tag or role."""
     recipes = {recipe.tag: recipe for recipe in map(find_recipe, tags)}
     packed = packed_in(survey)
     resolve = measured_by(packed)
     owners: dict[str, list[str]] = {}
     leaves: list[Stage] = []
     for tag in recipes:
-        for key, stage in resolved_stages(tag, resolve).items():
+        for key, stage in resolved_stages(tag, resolve, until).items():
             owners.setdefault(key, []).append(tag)
             leaves.append(stage)
     progress = progress_of(stages := in_order(leaves, resolve), survey, holder)
@@ -119,7 +131,7 @@ def make_plan(
     alone = {base_stage(recipe).key: unshared_cost(base_stage(recipe), recipe, speeds) for recipe in recipes.values()}
     finetunes = [one.cost for one in planned if not isinstance(one.stage.identity, TrainingIdentity)]
     unshared = sum((*alone.values(), *finetunes), Cost())
-    return Plan(tags=tuple(recipes), stages=planned, unshared=unshared, speeds=speeds, packed=packed)
+    return Plan(tags=tuple(recipes), stages=planned, unshared=unshared, speeds=speeds, packed=packed, until=until)
 
 
 def _planned(

@@ -28,21 +28,22 @@ def run(tags: Sequence[str], consent: Consent) -> None:
     Raises `StageFailed` when not all of them are complete, after the rest was shown.
     """
     out = console()
-    result = _run(tags, consent, out)
+    result = bring_about(tags, consent, out)
     summarize(result, out)
-    _require_complete(result)
+    require_complete(result)
 
 
 def run_json(tags: Sequence[str], consent: Consent) -> None:
     """The same; progress goes to standard error, the references of all stages to standard output."""
-    result = _run(tags, consent, Console(file=sys.stderr))
+    result = bring_about(tags, consent, Console(file=sys.stderr))
     print_json(result.listing())
-    _require_complete(result)
+    require_complete(result)
 
 
-def _run(tags: Sequence[str], consent: Consent, out: Console) -> RunResult:
+def bring_about(tags: Sequence[str], consent: Consent, out: Console, until: str | None = None) -> RunResult:
+    """Make what is missing of `tags`, or of what their deliverable `until` needs, telling `out` what and how far."""
     store = settings_from_environment().open_store()
-    plan = plan_of(tags, store)
+    plan = plan_of(tags, store, until=until)
     needed = sum(planned.progress.needed for planned in plan.stages)
     names = ", ".join(plan.tags)
     out.print(f"{names}: {len(plan.stages)} stages, {needed} to make, store {store.url}", markup=False, soft_wrap=True)
@@ -52,7 +53,8 @@ def _run(tags: Sequence[str], consent: Consent, out: Console) -> RunResult:
     return _run_flow(plan, _display(out))
 
 
-def _require_complete(result: RunResult) -> None:
+def require_complete(result: RunResult) -> None:
+    """Raise `StageFailed` with the verdict unless all that was asked for is there."""
     if result.failed:
         raise StageFailed(result.verdict)
 
@@ -70,13 +72,13 @@ def _run_flow(plan: Plan, display: Display) -> RunResult:
     if not names_a_server() and not any(planned.progress.needed for planned in plan.stages):
         return _cached(plan, display)
     with prefect_for_this_run(), stop_once(), shown_on(display):
-        return _one(plan.tags[0]) if len(plan.tags) == 1 else _many(plan.tags)
+        return _one(plan.tags[0], plan.until) if len(plan.tags) == 1 else _many(plan.tags)
 
 
-def _one(tag: str) -> RunResult:
+def _one(tag: str, until: str | None) -> RunResult:
     from flows.pipeline import pipeline
 
-    return RunResult(tags=(tag,), stages=pipeline(tag))
+    return RunResult(tags=(tag,), stages=pipeline(tag, until))
 
 
 def _many(tags: tuple[str, ...]) -> RunResult:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from artifacts.lease_record import Holder
 from artifacts.store import Found
-from core.planning.catalogue import stages_of
+from core.planning.catalogue import deliverable, stages_of
 from core.planning.pipeline import pipeline_stages
 from core.planning.plan import make_plan
 from core.planning.progress import progress_of, required
 from core.planning.stage import Stage
+from core.recipes.recipe import RecipeError
 from core.recipes.table import recipes
 from core.stages.identity import TrainingIdentity
 from core.stages.kind import StageKind
@@ -94,6 +97,16 @@ def test_no_training_stream_contains_the_validation_shard() -> None:
         for index in range(recipe.corpus.groups):
             first, end = recipe.corpus.group(index)
             assert not first <= held_out < end
+
+
+def test_a_plan_until_a_deliverable_has_what_it_needs_and_no_more() -> None:
+    plan = make_plan(["tiny_drope_50_long"], {}, nobody, until="hf-base")
+    kinds = {planned.stage.kind.value for planned in plan.stages}
+    assert kinds == {"corpus", "tokenizer", "pack", "pretrain", "recalibrate", "export_hf"}
+    assert plan.stages[-1].stage is deliverable("tiny_drope_50_long", "hf-base")
+    assert all(planned.progress.needed for planned in plan.stages)
+    with pytest.raises(RecipeError, match="tiny makes no shoes-base; it makes native-base, hf-base, evaluation-base"):
+        make_plan(["tiny"], {}, nobody, until="shoes-base")
 
 
 def test_an_artifact_that_nothing_missing_needs_is_not_made_again() -> None:
