@@ -12,7 +12,8 @@ from tasks.stage_task import stage_task
 
 def summary(metrics: Mapping[str, object]) -> str:
     """What a person wants to read beside the finished stage."""
-    return f"{decimal(metrics, 'bits_per_byte')} bits per byte"
+    bits = f"{decimal(metrics, 'bits_per_byte')} bits per byte"
+    return f"{bits}, ChatCORE {decimal(metrics, 'chatcore')}" if "chatcore" in metrics else bits
 
 
 evaluate = stage_task(StageKind.EVALUATE, launcher=Launcher.PROCESS, retries=1, summary=summary)

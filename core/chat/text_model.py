@@ -5,6 +5,7 @@ What does not fit the context is refused before the first token, never cut. Text
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -17,6 +18,8 @@ from core.inference.speaker import AnswerStream, Speaker, TextStream
 from core.inference.tools import Tools
 from core.posttraining.conversation import Conversation, Part
 from core.posttraining.rendering import PromptTooLongError
+
+COUNTED = 4096  # tokens that every text is tokenised for, to be refused by its length: a megabyte takes a second
 
 
 class TextError(ValueError):
@@ -77,6 +80,8 @@ class TextModel:
 
     def chat_request(self, conversation: Conversation, options: AnswerOptions) -> Request:
         """Ask for the next turn of a conversation that ends with the user. Raises `ContextError`."""
+        markers = 2 * len(conversation.messages)
+        self._refuse_at_a_glance((part.text for message in conversation.messages for part in message.parts), markers)
         try:
             prompt = self.speaker.chat_prompt(conversation, max_tokens=self.context_tokens - 1)
         except PromptTooLongError as error:
@@ -89,6 +94,7 @@ class TextModel:
 
         Raises `ContextError`, `TextError`, and ValueError for a way in which it does not read.
         """
+        self._refuse_at_a_glance([text])
         try:
             prompt = self.speaker.completion_prompt(text, way)
         except UnicodeEncodeError:
@@ -103,6 +109,20 @@ class TextModel:
     def completion_pieces(self, way: Way) -> PieceStream:
         """Read the tokens of one answer to `completion_request`; backward, each piece precedes those before."""
         return _Completion(TextStream(self.subject.tokenizer, way))
+
+    def _refuse_at_a_glance(self, texts: Iterable[str], markers: int = 0) -> None:
+        """Refuse what exceeds the context however it is tokenised; what is not far beyond it is counted exactly."""
+        fewest = markers + sum(map(len, texts)) // self._longest_token
+        if fewest >= max(self.context_tokens, COUNTED):
+            raise ContextError(
+                f"the prompt has at least {fewest:,} tokens, the context of {self.name} holds "
+                f"{self.context_tokens:,}; shorten it or begin a new conversation"
+            )
+
+    @cached_property
+    def _longest_token(self) -> int:
+        """Bytes, and so at least as many as the characters of any token."""
+        return max(map(len, self.subject.tokenizer.ranks))
 
     def _sampling(self, prompt: tuple[int, ...], options: AnswerOptions) -> Sampling:
         room = self.context_tokens - len(prompt)

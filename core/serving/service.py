@@ -74,9 +74,8 @@ class Service:
         way = _way(asked, model)
         if way != "forward":
             raise invalid("a conversation is read forward; use /v1/completions", param="direction")
-        conversation = _conversation(asked.messages)
         options = self._options(asked)
-        request = await _render(lambda: model.chat_request(conversation, options))
+        request = await _render(lambda: model.chat_request(_conversation(asked.messages), options))
         return self._begin(served, request, StopStrings(model.chat_pieces(), asked.stops))
 
     async def complete(self, asked: CompletionRequest) -> tuple[Answer, Way]:
@@ -107,7 +106,7 @@ class Service:
 
 
 async def _render(request: Callable[[], Request]) -> Request:
-    """Tokenise in a thread of the pool: a long text must not hold up everybody else's tokens."""
+    """Parse and tokenise in a thread of the pool: a long text must not hold up everybody else's tokens."""
     try:
         return await asyncio.to_thread(request)
     except ContextError as error:

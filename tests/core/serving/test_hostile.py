@@ -99,6 +99,19 @@ def test_the_longest_prompt_that_is_let_in_is_refused_by_its_tokens(client: http
     assert error["code"] == "context_length_exceeded"
 
 
+@pytest.mark.parametrize("character", [" ", "a", "!"], ids=["blanks", "letters", "marks"])
+def test_the_longest_message_that_is_let_in_is_refused_by_its_tokens(client: httpx.Client, character: str) -> None:
+    messages = [{"role": "user", "content": character * (MEBIBYTE - 100)}]
+    error = refusal(post(client, json.dumps({"model": "letters", "messages": messages}).encode()), 400)
+    assert error["code"] == "context_length_exceeded"
+
+
+def test_more_messages_than_the_context_holds_are_refused_unread(client: httpx.Client) -> None:
+    messages = [{"role": role, "content": ""} for _ in range(10_000) for role in ("user", "assistant")][:-1]
+    error = refusal(post(client, json.dumps({"model": "letters", "messages": messages}).encode()), 400)
+    assert error["code"] == "context_length_exceeded"
+
+
 def test_a_body_that_is_not_declared_as_json_is_not_read(client: httpx.Client) -> None:
     body = b'{"model": "coffee", "messages": [{"role": "user", "content": "x"}]}'
     refusal(client.post(CHAT, content=body, headers={"Content-Type": "text/plain"}), 400)
