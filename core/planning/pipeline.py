@@ -131,6 +131,7 @@ def pipeline_stages(recipe: Recipe) -> list[Stage]:
             tag=recipe.tag,
             namespace=publication.namespace,
             visibility=publication.visibility,
+            collection=publication.collection,
             destination=publication.destination,
         ),
         deliverables,

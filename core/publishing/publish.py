@@ -3,8 +3,9 @@
     {namespace}/nanochat-{tag}-base     -hf-base        the base model, in both layouts
     {namespace}/nanochat-{tag}-sft      -hf-sft         the fine-tune, where the recipe has one
 
-Each holds the files of an export, the evaluation of its model, a card, and an index of them all. The artifact is
-`receipt.json`: what was published where, with the sha256 of every file.
+Each holds the files of an export, the evaluation of its model, a card, and an index of them all. New ones stay private
+until all are in; then they are shown, if the recipe says public, and listed in the collection of the series. The
+artifact is `receipt.json`: what was published where, with the sha256 of every file.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ def produce(context: StageContext[PublishIdentity]) -> Metrics:
     published = []
     for number, repository in enumerate(repositories, start=1):
         done = destination.publish(repository)
-        context.report.log(f"{repository.id}: {done.written} files written, {done.removed} removed")
+        context.report.log(f"{repository.id}: v{done.version}, {done.written} files written, {done.removed} removed")
         context.report.progress(number, len(repositories), "repositories", repository.id)
         published.append(done)
+    destination.release(repositories, context.identity.collection)
     write_receipt(context, repositories, published)
     return {
         "repositories": len(repositories),
@@ -50,7 +52,7 @@ def open_destination(context: StageContext[PublishIdentity]) -> Destination:
         case "hub":
             from core.publishing.hub import HubDestination  # here: its client takes a second that folders need not pay
 
-            return HubDestination.open(context.scratch)
+            return HubDestination.open(context.scratch, context.report.log)
         case other:
             raise StageError(f"no destination is called {other!r}; there are folder and hub")
 
@@ -95,6 +97,7 @@ def write_receipt(
                 "id": repository.id,
                 "url": done.url,
                 "commit": done.commit,
+                "version": done.version,
                 "files": [{"path": file.path, "bytes": file.bytes, "sha256": file.sha256} for file in repository.files],
             }
             for repository, done in zip(repositories, published, strict=True)

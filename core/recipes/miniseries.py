@@ -176,7 +176,9 @@ def family_recipe(member: Member) -> Recipe:
         evaluation=Evaluation(
             validation_tokens=20_971_520, samples=8, sample_tokens=128, questions=QUESTIONS, answer_tokens=512
         ),
-        publication=Publication(destination="hub", namespace="miniseries", visibility="private"),
+        publication=Publication(
+            destination="hub", namespace="miniseries", visibility="private", collection="nanochat miniseries"
+        ),
     )
 
 

@@ -126,7 +126,8 @@ class Publication:
 
     destination: Literal["folder", "hub"]  # folder: `hub/` in the store, laid out like the Hub
     namespace: str
-    visibility: Visibility
+    visibility: Visibility  # of repositories that are all in: until then they are private
+    collection: str | None = None  # title of the collection in which the series is listed
 
 
 @dataclass(frozen=True, kw_only=True)

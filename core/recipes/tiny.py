@@ -144,7 +144,9 @@ def tiny_recipe(member: Member) -> Recipe:
         evaluation=Evaluation(
             validation_tokens=32_768, samples=4, sample_tokens=64, questions=QUESTIONS, answer_tokens=192
         ),
-        publication=Publication(destination="folder", namespace="miniseries", visibility="private"),
+        publication=Publication(
+            destination="folder", namespace="miniseries", visibility="private", collection="tiny miniseries"
+        ),
     )
 
 

@@ -135,6 +135,7 @@ class PublishIdentity:
     tag: str
     namespace: str
     visibility: Visibility
+    collection: str | None  # title of the one that lists the series
     destination: str  # folder or hub
 
 

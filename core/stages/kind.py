@@ -60,5 +60,5 @@ DEFINITIONS: dict[StageKind, Definition] = {
     StageKind.DECONTAMINATE: Definition(1, Resource.CPU, "core.data.decontamination.decontaminate:produce"),
     StageKind.EXPORT_NATIVE: Definition(2, Resource.CPU, "core.export.native:produce"),
     StageKind.EXPORT_HF: Definition(1, Resource.CPU, "core.export.huggingface:produce"),
-    StageKind.PUBLISH: Definition(1, Resource.IO, "core.publishing.publish:produce"),
+    StageKind.PUBLISH: Definition(2, Resource.IO, "core.publishing.publish:produce"),
 }

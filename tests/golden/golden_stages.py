@@ -186,7 +186,13 @@ CASES: Mapping[StageKind, Mapping[str, Case]] = {
     StageKind.EXPORT_HF: EXPORTS,
     StageKind.PUBLISH: {
         "folder": Case(
-            PublishIdentity(tag="golden_drope_50", namespace="lab", visibility="private", destination="folder"),
+            PublishIdentity(
+                tag="golden_drope_50",
+                namespace="lab",
+                visibility="private",
+                collection="golden",
+                destination="folder",
+            ),
             DELIVERED,
         )
     },

@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from core.evaluation.measurement import Measurement
 from core.export.native_meta import native_meta
 from core.export.source import Source
 from core.model.checkpoint import ModelState
+from core.publishing import hub as hub_destination
 from core.publishing import publish
+from core.publishing.patience import Patience
 from core.recipes import tiny
 from core.stages.context import Metrics, StageContext
 from core.stages.identity import PublishIdentity
@@ -64,9 +67,17 @@ class Stage:
 
     root: Path
     inputs: dict[str, Path]
+    tag: str = TAG
     runs: int = 0
 
-    def run(self, *, url: str = "", destination: str = "folder", visibility: str = "private") -> Publication:
+    def run(
+        self,
+        *,
+        url: str = "",
+        destination: str = "folder",
+        visibility: str = "private",
+        collection: str | None = None,
+    ) -> Publication:
         """Publish in an output and a scratch folder of its own."""
         self.runs += 1
         output, scratch = self.root / f"output-{self.runs}", self.root / f"scratch-{self.runs}"
@@ -74,9 +85,11 @@ class Stage:
         scratch.mkdir()
         log = io.StringIO()
         context: StageContext[PublishIdentity] = StageContext(
-            name=TAG,
+            name=self.tag,
             key="0" * 64,
-            identity=PublishIdentity(tag=TAG, namespace="lab", visibility=visibility, destination=destination),
+            identity=PublishIdentity(
+                tag=self.tag, namespace="lab", visibility=visibility, collection=collection, destination=destination
+            ),
             inputs=self.inputs,
             output=output,
             scratch=scratch,
@@ -102,7 +115,7 @@ def stage(tmp_path: Path) -> Stage:
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, waits: list[float]) -> Iterator[Any]:
     """A Hub on this machine, and this process's client set up to use it with a token that may write."""
     server = hub_server.HubServer()
     template = huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE
@@ -116,6 +129,14 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
     yield server
     server.close()
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds that were waited between tries, or rather were not: nobody sleeps."""
+    waited: list[float] = []
+    monkeypatch.setattr(hub_destination, "Patience", partial(Patience, sleep=waited.append))
+    return waited
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from artifacts.errors import StoreError
+from core.publishing.folder import FolderDestination
+from core.publishing.repository import Repository
 from core.stages.context import StageError
 
 REPOSITORIES = [f"lab/nanochat-tiny_drope_50-{kind}" for kind in ("base", "hf-base", "sft", "hf-sft")]
@@ -39,6 +41,7 @@ def test_four_repositories_appear_with_their_files_card_and_index(stage: Any, tm
         "samples.md",
         "README.md",
         ".miniseries.json",
+        "v1.json",
     }
     source = stage.inputs["hf-sft"] / "model.safetensors"
     assert files["lab/nanochat-tiny_drope_50-hf-sft/model.safetensors"] == source.read_bytes()
@@ -78,9 +81,10 @@ def test_only_what_changed_is_written_and_what_is_gone_is_removed(stage: Any, tm
     publication = stage.run(url=url)
     assert (publication.metrics["files_written"], publication.metrics["files_removed"]) == (1, 1)
     after = stamps(tmp_path / "hub")
-    assert {path for path in after if after[path] != before[path]} == {
+    assert {path for path in after if after[path] != before.get(path)} == {
         str(repository / "config.json"),
         str(repository / ".miniseries.json"),
+        str(repository / ".versions" / "v2.json"),
     }
     assert not (repository / "old.json").exists()
     assert (repository / "ADDED_BY_HAND.md").read_text() == "mine"
@@ -95,6 +99,38 @@ def test_a_file_that_vanished_or_was_cut_short_is_written_again(stage: Any, tmp_
         damage()
         assert stage.run(url=url).metrics["files_written"] == 1
         assert lost.read_bytes() == content
+
+
+def test_every_version_is_on_record_as_the_index_it_had(stage: Any, tmp_path: Path) -> None:
+    url, repository = (tmp_path / "hub").as_uri(), tmp_path / "hub" / REPOSITORIES[1]
+    indexes = []
+    for content in ("{}", '{"model_type": "other"}', '{"model_type": "other"}'):
+        (stage.inputs["hf-base"] / "config.json").write_text(content)
+        stage.run(url=url)
+        indexes.append((repository / ".miniseries.json").read_text())
+    records = {path.name: path.read_text() for path in (repository / ".versions").iterdir()}
+    assert records == {"v1.json": indexes[0], "v2.json": indexes[1]}
+    assert indexes[2] == indexes[1]
+    (repository / ".versions" / "v2.json").unlink()  # as if killed before it was written
+    stage.run(url=url)
+    assert (repository / ".versions" / "v2.json").read_text() == indexes[1]
+
+
+def test_the_collection_of_the_series_names_each_repository(stage: Any, tmp_path: Path) -> None:
+    for _ in range(2):
+        stage.run(url=(tmp_path / "hub").as_uri(), collection="Tiny series")
+    records = (tmp_path / "hub" / "lab" / ".collections" / "tiny-series").iterdir()
+    assert sorted(json.loads(path.read_text())["repository"] for path in records) == sorted(REPOSITORIES)
+
+
+def test_a_flipped_byte_is_found_by_reading(stage: Any, tmp_path: Path) -> None:
+    stage.run(url=(tmp_path / "hub").as_uri())
+    file = tmp_path / "hub" / REPOSITORIES[1] / "model.safetensors"
+    content = file.read_bytes()
+    file.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    destination = FolderDestination((tmp_path / "hub").as_uri(), tmp_path)
+    assert destination.damaged(Repository(REPOSITORIES[1], True, ())) == ["model.safetensors"]
+    assert destination.damaged(Repository(REPOSITORIES[0], True, ())) == []
 
 
 def test_a_publication_that_broke_off_claims_only_what_is_there_and_is_completed(stage: Any, tmp_path: Path) -> None:
