@@ -12,6 +12,7 @@ from tasks.decontaminate import decontaminate
 from tasks.evaluate import evaluate
 from tasks.export_hf import export_hf
 from tasks.export_native import export_native
+from tasks.export_twin import export_twin
 from tasks.long_sft import long_sft
 from tasks.mixture import mixture
 from tasks.pack import pack
@@ -36,5 +37,6 @@ TASKS: dict[StageKind, Task[..., Any]] = {
     StageKind.DECONTAMINATE: decontaminate,
     StageKind.EXPORT_NATIVE: export_native,
     StageKind.EXPORT_HF: export_hf,
+    StageKind.EXPORT_TWIN: export_twin,
     StageKind.PUBLISH: publish,
 }

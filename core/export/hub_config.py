@@ -20,7 +20,7 @@ def end_token(state: ModelState, tokenizer: Tokenizer) -> str:
 
 
 def model_config(state: ModelState, tokenizer: Tokenizer) -> dict[str, object]:
-    """`config.json`. No padding token exists; BOS is what the fine-tune padded its rows with."""
+    """`config.json`."""
     architecture = state.architecture
     return {
         "model_type": "nanochat",
@@ -30,6 +30,22 @@ def model_config(state: ModelState, tokenizer: Tokenizer) -> dict[str, object]:
             "AutoModel": "modeling_nanochat.NanoChatModel",
             "AutoModelForCausalLM": "modeling_nanochat.NanoChatForCausalLM",
         },
+        **common_config(state, tokenizer),
+        "hidden_act": HIDDEN_ACTS[architecture.mlp],
+        "original_max_position_embeddings": architecture.sequence_length,
+        "use_rope": state.use_rope,
+        "rope_theta": architecture.rope_base,
+        "rope_parameters": {"rope_type": "default", "rope_theta": architecture.rope_base},
+        "final_logit_softcapping": architecture.logit_softcap,
+        "normalize_embedding": architecture.normalize_embedding,
+        "direction": state.direction,
+    }
+
+
+def common_config(state: ModelState, tokenizer: Tokenizer) -> dict[str, object]:
+    """What every decoder's `config.json` says. No padding token exists; BOS padded the rows of the fine-tune."""
+    architecture = state.architecture
+    return {
         "dtype": TORCH_DTYPES[state.precision],
         "vocab_size": architecture.vocabulary_size,
         "hidden_size": architecture.width,
@@ -38,21 +54,13 @@ def model_config(state: ModelState, tokenizer: Tokenizer) -> dict[str, object]:
         "num_attention_heads": architecture.heads,
         "num_key_value_heads": architecture.key_value_heads,
         "head_dim": architecture.head_width,
-        "hidden_act": HIDDEN_ACTS[architecture.mlp],
         "max_position_embeddings": state.sequence_length,
-        "original_max_position_embeddings": architecture.sequence_length,
-        "use_rope": state.use_rope,
-        "rope_theta": architecture.rope_base,
-        "rope_parameters": {"rope_type": "default", "rope_theta": architecture.rope_base},
         "rms_norm_eps": architecture.norm_epsilon,
-        "final_logit_softcapping": architecture.logit_softcap,
-        "normalize_embedding": architecture.normalize_embedding,
         "attention_bias": False,
         "attention_dropout": 0.0,
         "initializer_range": 0.02,
         "tie_word_embeddings": False,
         "use_cache": True,
-        "direction": state.direction,
         "bos_token_id": tokenizer.bos,
         "eos_token_id": tokenizer.special(end_token(state, tokenizer)),
         "pad_token_id": tokenizer.bos,

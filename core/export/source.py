@@ -1,12 +1,14 @@
 """What an export reads: a model artifact and its tokenizer, checked to belong together before anything is written.
 
-Tensors are handed out one at a time, straight from the file: an export holds one copy of the weights, its own.
+Tensors are handed out one at a time, each from a mapping of the file that ends with it: whoever lets go of one tensor
+before asking for the next never holds more than one.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,13 +63,25 @@ class Source:
         """How many numbers the model has."""
         return sum(shape.numel() for shape in self.shapes.values())
 
+    def tensor(self, name: str, file: str = WEIGHTS) -> Tensor:
+        """One tensor of one of the artifact's safetensors files."""
+        with self._opened(file) as opened:
+            tensor: Tensor = opened.get_tensor(name)  # type: ignore[no-untyped-call]
+        return tensor
+
     def tensors(self, file: str = WEIGHTS) -> Iterator[tuple[str, Tensor]]:
-        """Every tensor of one of the artifact's safetensors files, in the order of their names."""
+        """Every tensor of such a file, in the order of their names."""
+        with self._opened(file) as opened:
+            names = sorted(opened.keys())  # type: ignore[no-untyped-call]
+        for name in names:
+            yield name, self.tensor(name, file)
+
+    @contextmanager
+    def _opened(self, file: str) -> Iterator[safe_open]:
         path = self.folder / file
         try:
             with safe_open(path, framework="pt") as opened:
-                for name in sorted(opened.keys()):
-                    yield name, opened.get_tensor(name)
+                yield opened
         except (FileNotFoundError, SafetensorError) as error:
             raise StageError(f"{path}: cannot be read as safetensors: {error}") from None
 

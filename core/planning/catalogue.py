@@ -13,6 +13,7 @@ from core.planning.pipeline import pipeline_stages
 from core.planning.stage import Resolve, Stage, in_order
 from core.recipes.recipe import Recipe, RecipeError
 from core.recipes.table import find_recipe, recipes
+from core.stages.identity import ExportIdentity
 from core.stages.kind import StageKind
 
 GROUPS = (StageKind.CORPUS, StageKind.PACK)  # reached through what reads them
@@ -41,8 +42,8 @@ def publication(tag: str) -> Stage:
 
 
 def deliverable(tag: str, role: str) -> Stage:
-    """What `tag` publishes in `role`, such as `hf-sft` or `evaluation-base`; raises `RecipeError` for another."""
-    deliverables = publication(tag).inputs
+    """What `tag` publishes in `role`, such as `hf-sft`, or its `twin-base`; raises `RecipeError` for another."""
+    deliverables = {**publication(tag).inputs, **dict(_twins(stages_of(tag).values()))}
     if role not in deliverables:
         raise RecipeError(f"{tag} makes no {role}; it makes {', '.join(deliverables)}")
     return deliverables[role]
@@ -83,6 +84,12 @@ def owners_of(key: str) -> list[str]:
 def known_folders() -> set[str]:
     """The artifact folders that any known tag reaches."""
     return {stage.address.folder for tag in recipes() for stage in stages_of(tag).values()}
+
+
+def _twins(stages: Iterable[Stage]) -> Iterator[tuple[str, Stage]]:
+    for stage in stages:
+        if stage.kind is StageKind.EXPORT_TWIN and isinstance(stage.identity, ExportIdentity):
+            yield f"twin-{stage.identity.phase}", stage
 
 
 def _groups_beyond(stages: Mapping[str, Stage]) -> Iterator[Stage]:

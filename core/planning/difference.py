@@ -159,6 +159,6 @@ def _part(recipe: Recipe, stage: Stage, purpose: Mapping[str, str]) -> str:
             return "-".join(stage.name.rsplit("-", 2)[1:])
         case StageKind.MIXTURE:
             return purpose[stage.key]
-        case StageKind.EVALUATE | StageKind.EXPORT_NATIVE | StageKind.EXPORT_HF:
+        case StageKind.EVALUATE | StageKind.EXPORT_NATIVE | StageKind.EXPORT_HF | StageKind.EXPORT_TWIN:
             return stage.name.removeprefix(f"{recipe.base_tag}-")
     return ""

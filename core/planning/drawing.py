@@ -23,6 +23,7 @@ SHORT = {
     StageKind.EVALUATE: "eval",
     StageKind.EXPORT_NATIVE: "nat",
     StageKind.EXPORT_HF: "HF",
+    StageKind.EXPORT_TWIN: "twin",
     StageKind.PUBLISH: "publish",
 }
 

@@ -19,7 +19,8 @@ TILES = (
     *(StageKind.CORPUS, StageKind.TOKENIZER, StageKind.PACK),
     *(StageKind.MIXTURE, StageKind.QUESTIONS, StageKind.DECONTAMINATE),
 )
-BEHIND = (StageKind.EVALUATE, StageKind.EXPORT_NATIVE, StageKind.EXPORT_HF)  # share one place behind their model
+EXPORTS = (StageKind.EXPORT_NATIVE, StageKind.EXPORT_HF, StageKind.EXPORT_TWIN)
+BEHIND = (StageKind.EVALUATE, *EXPORTS)  # share one place behind their model
 
 MARGIN, COLUMN, BOX = 24, 158, 140  # a column is a box and the gap behind it
 LINE, HEIGHT, LABEL, BAND_GAP = 30, 24, 18, 10

@@ -6,6 +6,8 @@ Both start from the base artifact, optimizer included, never from another fine-t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from core.planning.pretraining import base_stage, corpus_stage, stream, tokenizer_stage, validation_stage
 from core.planning.stage import Stage, in_order
 from core.recipes.recipe import Finetuning, Recipe
@@ -22,6 +24,7 @@ from core.stages.kind import StageKind
 
 NATIVE_FORMAT = 1
 HF_FORMAT = 1
+TWIN_FORMAT = 1
 NGRAM = 13  # words in a row that a question and the training text must share
 
 
@@ -101,6 +104,22 @@ def export_stages(recipe: Recipe, model: Stage, phase: str, name: str) -> dict[s
     }
 
 
+def twin_stages(recipe: Recipe, deliverables: Mapping[str, Stage]) -> list[Stage]:
+    """Each model once more for engines without remote code, where the recipe asks for it; nothing is made from them."""
+    if not recipe.publication.twin:
+        return []
+    exports = [(phase, deliverables[f"hf-{phase}"]) for phase in ("base", "sft") if f"hf-{phase}" in deliverables]
+    return [
+        Stage(
+            StageKind.EXPORT_TWIN,
+            export.name,
+            ExportIdentity(format_version=TWIN_FORMAT, phase=phase),
+            export.inputs,
+        )
+        for phase, export in exports
+    ]
+
+
 def pipeline_stages(recipe: Recipe) -> list[Stage]:
     """Every stage of a tag, needs before needers; the last one publishes it."""
     base = base_stage(recipe)
@@ -136,4 +155,4 @@ def pipeline_stages(recipe: Recipe) -> list[Stage]:
         ),
         deliverables,
     )
-    return in_order([*beside, publish])
+    return in_order([*beside, *twin_stages(recipe, deliverables), publish])

@@ -42,11 +42,11 @@ def estimated_bytes(stage: Stage, recipe: Recipe) -> int | None:
 
 
 def _model_bytes(stage: Stage) -> int | None:
-    """A model: with its optimizer as it is trained and exported natively, without for Hugging Face."""
+    """A model: with its optimizer as it is trained and exported natively, without for Hugging Face and as a twin."""
     shape = shape_of(stage.inputs.get("model", stage))
     if shape is None or stage.kind is StageKind.EVALUATE:
         return None
-    if stage.kind is StageKind.EXPORT_HF:
+    if stage.kind in (StageKind.EXPORT_HF, StageKind.EXPORT_TWIN):
         return shape.architecture.total_parameters * (4 if shape.precision == "fp32" else 2)
     return _weight_bytes(shape) + _optimizer_bytes(shape)
 

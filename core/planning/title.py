@@ -20,6 +20,7 @@ VERBS = {
     StageKind.DECONTAMINATE: "decontaminate",
     StageKind.EXPORT_NATIVE: "export native",
     StageKind.EXPORT_HF: "export Hugging Face",
+    StageKind.EXPORT_TWIN: "export Qwen3 twin",
     StageKind.PUBLISH: "publish",
 }
 

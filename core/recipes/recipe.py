@@ -126,6 +126,7 @@ class Publication:
 
     destination: Literal["folder", "hub"]  # folder: `hub/` in the store, laid out like the Hub
     namespace: str
+    twin: bool = False  # also make each model as Qwen3ForCausalLM, for engines that run no code from a repository
     visibility: Visibility  # of repositories that are all in: until then they are private
     collection: str | None = None  # title of the collection in which the series is listed
 

@@ -167,5 +167,6 @@ IDENTITY_TYPES: dict[StageKind, type[Identity]] = {
     StageKind.DECONTAMINATE: DecontaminateIdentity,
     StageKind.EXPORT_NATIVE: ExportIdentity,
     StageKind.EXPORT_HF: ExportIdentity,
+    StageKind.EXPORT_TWIN: ExportIdentity,
     StageKind.PUBLISH: PublishIdentity,
 }

@@ -26,6 +26,7 @@ class StageKind(StrEnum):
     DECONTAMINATE = "decontaminate"
     EXPORT_NATIVE = "export_native"
     EXPORT_HF = "export_hf"
+    EXPORT_TWIN = "export_twin"
     PUBLISH = "publish"
 
 
@@ -59,6 +60,7 @@ DEFINITIONS: dict[StageKind, Definition] = {
     StageKind.EVALUATE: Definition(2, Resource.GPU, "core.evaluation.evaluate:produce"),
     StageKind.DECONTAMINATE: Definition(1, Resource.CPU, "core.data.decontamination.decontaminate:produce"),
     StageKind.EXPORT_NATIVE: Definition(2, Resource.CPU, "core.export.native:produce"),
-    StageKind.EXPORT_HF: Definition(1, Resource.CPU, "core.export.huggingface:produce"),
+    StageKind.EXPORT_HF: Definition(2, Resource.CPU, "core.export.huggingface:produce"),
+    StageKind.EXPORT_TWIN: Definition(1, Resource.CPU, "core.export.twin:produce"),
     StageKind.PUBLISH: Definition(2, Resource.IO, "core.publishing.publish:produce"),
 }

@@ -78,6 +78,16 @@ def evaluation(folder: Path) -> Fingerprint:
     return {"files": names(folder), **dict(leaves(document, "evaluation.json")), **others}
 
 
+def certified(folder: Path) -> Fingerprint:
+    """Every file with its hash, but of the certificate what was checked: what was measured is noise."""
+    found = files(folder)
+    del found["certificate.json"]
+    for check in json.loads((folder / "certificate.json").read_text(encoding="utf-8"))["checks"]:
+        held = f"{'passed' if check['passed'] else 'failed'}, {check['limit']} {check['bound']:g}"
+        found[f"certificate.json {check['name']}"] = f"{held} over {check['sample_size']} {check['sample_unit']}"
+    return found
+
+
 FINGERPRINTS: Mapping[StageKind, Callable[[Path], Fingerprint]] = {
     **dict.fromkeys(StageKind, files),
     StageKind.CORPUS: corpus,
@@ -86,6 +96,8 @@ FINGERPRINTS: Mapping[StageKind, Callable[[Path], Fingerprint]] = {
     StageKind.SFT: training,
     StageKind.LONG_SFT: training,
     StageKind.EVALUATE: evaluation,
+    StageKind.EXPORT_HF: certified,
+    StageKind.EXPORT_TWIN: certified,
 }
 
 

@@ -184,6 +184,7 @@ CASES: Mapping[StageKind, Mapping[str, Case]] = {
     },
     StageKind.EXPORT_NATIVE: EXPORTS,
     StageKind.EXPORT_HF: EXPORTS,
+    StageKind.EXPORT_TWIN: EXPORTS,
     StageKind.PUBLISH: {
         "folder": Case(
             PublishIdentity(

@@ -68,6 +68,7 @@ def shrunk(recipe: Recipe, trunk: str, steps: int) -> Recipe:
             answer_tokens=16,
             questions=(MixtureTask(name="spelling-bee", rows=4), MixtureTask(name="word-choice", rows=8)),
         ),
+        publication=replace(recipe.publication, twin=recipe.long_finetuning is not None),
     )
 
 

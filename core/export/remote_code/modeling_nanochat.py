@@ -226,8 +226,10 @@ class NanoChatModel(NanoChatPreTrainedModel):
         positions = rotation(position_ids, config.head_dim, config.rope_theta) if config.use_rope else None
         if config.normalize_embedding:
             x = normalize(x, config.rms_norm_eps)
-        states, attentions = self._run_layers(
+        with_states = _chosen(output_hidden_states, config.output_hidden_states)
+        x, states, attentions = self._run_layers(
             x,
+            with_states,
             position_embeddings=positions,
             attention_mask=mask,
             past_key_values=past_key_values,
@@ -236,22 +238,25 @@ class NanoChatModel(NanoChatPreTrainedModel):
             **kwargs,
         )
         output = BaseModelOutputWithPast(
-            last_hidden_state=states[-1],
+            last_hidden_state=x,
             past_key_values=past_key_values,
-            hidden_states=tuple(states) if _chosen(output_hidden_states, config.output_hidden_states) else None,
+            hidden_states=tuple(states) if with_states else None,
             attentions=tuple(attentions) if _chosen(output_attentions, config.output_attentions) else None,
         )
         return output if _chosen(return_dict, config.return_dict) else output.to_tuple()
 
-    def _run_layers(self, x: Tensor, **kwargs: Any) -> tuple[list[Tensor], list[Tensor | None]]:
-        """The residual stream before each layer and, normed, after the last; the attention weights of each layer."""
-        states, attentions = [x], []
+    def _run_layers(
+        self, x: Tensor, with_states: bool, **kwargs: Any
+    ) -> tuple[Tensor, list[Tensor], list[Tensor | None]]:
+        """The normed residual stream after the last layer; if wanted, also before each layer; the attention weights."""
+        states, attentions = [], []
         for layer in self.layers:
+            if with_states:
+                states.append(x)
             x, weights = layer(x, **kwargs)
-            states.append(x)
             attentions.append(weights)
-        states[-1] = normalize(x, self.config.rms_norm_eps)
-        return states, attentions
+        x = normalize(x, self.config.rms_norm_eps)
+        return x, [*states, x], attentions
 
     def _causal_mask(
         self,

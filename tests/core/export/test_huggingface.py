@@ -33,6 +33,7 @@ def test_only_a_fine_tuned_model_brings_a_chat_template(export: Export, base_sta
         "tokenizer_config.json",
         "configuration_nanochat.py",
         "modeling_nanochat.py",
+        "certificate.json",
     }
     base, sft = export(HF, base_state), export(HF, replace(base_state, phase="sft"))
     assert {path.name for path in base.folder.iterdir()} == common
