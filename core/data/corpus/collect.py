@@ -75,7 +75,7 @@ def _all_shards(
                 _take(finished, futures, done)
                 _tell(context, watch, len(done), len(numbers))
                 if running:
-                    saved.save(done)
+                    saved.save_when_worth_it(done)
         except StageError as error:
             finished, _ = _stop(running, watch)
             done |= {futures[future]: future.result() for future in finished if _succeeded(future)}

@@ -1,8 +1,8 @@
 """Shards of an unfinished corpus stage that are done, kept with its checkpoints so that no restart makes them again.
 
 A checkpoint holds the shards that were done since the one before it, so each is uploaded once. One is saved when 64 MB
-are in none yet, or `checkpoint_seconds` after the last; shards go on being made meanwhile, so a store slower than the
-source is written to less often.
+are in none yet, `checkpoint_seconds` after the last, and when the stage fails; shards go on being made meanwhile, so a
+store slower than the source is written to less often.
 """
 
 from __future__ import annotations
@@ -60,21 +60,24 @@ class DoneShards:
             self._context.report.log(f"{len(done)} shards are here from an earlier try")
         return done
 
-    def save(self, done: Mapping[int, DoneShard]) -> None:
-        """Save when it is worth it."""
-        fresh = done.keys() - self._saved
-        size = sum((self._folder / shard_file(number)).stat().st_size for number in fresh)
+    def save_when_worth_it(self, done: Mapping[int, DoneShard]) -> None:
+        """Save what is not yet, when that is much or was long ago."""
+        size = sum((self._folder / shard_file(number)).stat().st_size for number in done.keys() - self._saved)
         late = time.monotonic() - self._last >= self._context.runtime.checkpoint_seconds
-        if fresh and (late or size >= WORTH_SAVING):
-            self._save(tuple(done[number] for number in sorted(fresh)))
-            self._saved, self._last = set(done), time.monotonic()
+        if late or size >= WORTH_SAVING:
+            self.save(done)
 
-    def _save(self, fresh: tuple[DoneShard, ...]) -> None:
+    def save(self, done: Mapping[int, DoneShard]) -> None:
+        """Save what is not yet, as one checkpoint."""
+        fresh = [done[number] for number in sorted(done.keys() - self._saved)]
+        if not fresh:
+            return
         folder = self._context.scratch / "checkpoint"
         folder.mkdir()
-        for done in fresh:
-            os.link(self._folder / done.shard.file, folder / done.shard.file)
-        (folder / RECORD).write_bytes(RECORDS.dump_json(fresh))
-        self._step = max(self._step + 1, len(self._saved) + len(fresh))  # later than any, though one may be damaged
+        for one in fresh:
+            os.link(self._folder / one.shard.file, folder / one.shard.file)
+        (folder / RECORD).write_bytes(RECORDS.dump_json(tuple(fresh)))
+        self._step = max(self._step + 1, len(done))  # later than any, though one may be damaged
         self._context.checkpoints.add(self._step, folder)
         shutil.rmtree(folder)
+        self._saved, self._last = set(done), time.monotonic()

@@ -161,7 +161,9 @@ def test_progress_tells_rate_and_ends_with_all_shards(hub: DatasetServer, fetch:
 class Running:
     """A stage process under a lease of its own."""
 
-    def __init__(self, hub: DatasetServer, lease: HeldLease, store: Store, folder: Path) -> None:
+    def __init__(
+        self, hub: DatasetServer, lease: HeldLease, store: Store, folder: Path, checkpoint_seconds: float
+    ) -> None:
         folder.mkdir()
         self.folder, self.lease = folder, lease
         Specification(
@@ -174,7 +176,7 @@ class Running:
             scratch=str(folder / "scratch"),
             store=str(folder.parent / "store"),
             token=lease.token,
-            runtime=Runtime(checkpoint_seconds=0.0),
+            runtime=Runtime(checkpoint_seconds=checkpoint_seconds),
         ).write(folder / "specification.json")
         own = {"HF_HOME": str(folder.parent / "hf"), "MINISERIES_CACHE": str(folder.parent / "cache")}
         self.process = subprocess.Popen(
@@ -197,10 +199,10 @@ def store(tmp_path: Path) -> Store:
     return Store.open(str(tmp_path / "store"), tmp_path / "store-cache")
 
 
-def run_stage(hub: DatasetServer, store: Store, folder: Path) -> Running:
+def run_stage(hub: DatasetServer, store: Store, folder: Path, checkpoint_seconds: float = 0.0) -> Running:
     lease = store.leases.acquire(Address("corpus", "climbmix-00000-00004", "0" * 64), "test", 600.0)
     assert isinstance(lease, HeldLease)
-    return Running(hub, lease, store, folder)
+    return Running(hub, lease, store, folder, checkpoint_seconds)
 
 
 def test_a_killed_download_fetches_only_the_bytes_that_are_missing(
@@ -225,6 +227,18 @@ def test_a_killed_download_fetches_only_the_bytes_that_are_missing(
     for name, content in hub.files.items():
         assert (tmp_path / "second" / "output" / name).read_bytes() == content
     assert [entry["number"] for entry in json.loads(corpus_json(tmp_path / "second"))["shards"]] == [0, 1, 2, 3]
+
+
+def test_after_a_failure_only_the_shards_that_it_called_missing_are_fetched(
+    hub: DatasetServer, store: Store, tmp_path: Path
+) -> None:
+    hub.faults["shard_00003.parquet"] = [Fault(status=503), Fault(status=503), Fault(status=403)]
+    failed = run_stage(hub, store, tmp_path / "first", checkpoint_seconds=600.0).outcome()
+    _, _, missing = failed.error.partition("missing are ")
+    before = len(hub.counter.gets)
+    outcome = run_stage(hub, store, tmp_path / "second", checkpoint_seconds=600.0).outcome()
+    assert outcome.status == "finished", outcome.error
+    assert sorted(get.file for get in hub.counter.gets[before:]) == missing.split(", ")
 
 
 @pytest.mark.slow
