@@ -55,8 +55,8 @@ class ArtifactFiles(Protocol):
     def hold(self, folder: str, attempt: str) -> Hold:
         """Keep `root` from being removed to make room."""
 
-    def fetch(self, folder: str, manifest: Manifest, room: Room) -> list[Damage]:
-        """Bring the files to `root`, which is held, and check them; what is remembered as checked is not hashed again.
+    def fetch(self, folder: str, manifest: Manifest, wanted: Sequence[FileRecord], room: Room) -> list[Damage]:
+        """Bring files to `root`, which is held, and check them; what is remembered as checked is not hashed again.
 
         Raises `CacheFull` when there is no room.
         """
@@ -104,21 +104,21 @@ class FilesInPlace:
         """Nobody removes them."""
         return Hold()
 
-    def fetch(self, folder: str, manifest: Manifest, room: Room) -> list[Damage]:
+    def fetch(self, folder: str, manifest: Manifest, wanted: Sequence[FileRecord], room: Room) -> list[Damage]:
         """Check where they are."""
-        return self._check(folder, manifest, afresh=False)
+        return self._check(folder, manifest, wanted, afresh=False)
 
     def glance(self, folder: str, manifest: Manifest) -> list[Damage]:
         """The same: stamps tell whether hashing is needed."""
-        return self._check(folder, manifest, afresh=False)
+        return self._check(folder, manifest, manifest.files, afresh=False)
 
     def audit(self, folder: str, manifest: Manifest) -> list[Damage]:
         """Hash all."""
-        return self._check(folder, manifest, afresh=True)
+        return self._check(folder, manifest, manifest.files, afresh=True)
 
-    def _check(self, folder: str, manifest: Manifest, *, afresh: bool) -> list[Damage]:
+    def _check(self, folder: str, manifest: Manifest, files: Sequence[FileRecord], *, afresh: bool) -> list[Damage]:
         memory = VerifiedFiles(self._cache / "verified" / folder / f"{manifest.attempt}.json")
-        return memory.check(folder, self.root(folder, manifest.attempt), manifest.files, afresh=afresh)
+        return memory.check(folder, self.root(folder, manifest.attempt), files, afresh=afresh)
 
 
 class FilesThroughCache:
@@ -176,19 +176,20 @@ class FilesThroughCache:
         """Its lock, shared with everybody who uses it."""
         return self._copies.hold(_copy(folder, attempt))
 
-    def fetch(self, folder: str, manifest: Manifest, room: Room) -> list[Damage]:
+    def fetch(self, folder: str, manifest: Manifest, wanted: Sequence[FileRecord], room: Room) -> list[Damage]:
         """Check the cached copy and download what it lacks or has wrong, unless another process is about to."""
         attempt, root, copy = manifest.attempt, self.root(folder, manifest.attempt), _copy(folder, manifest.attempt)
         memory = VerifiedFiles(self._cache / "verified" / folder / f"{attempt}.json")
         with self._copies.filling(copy):
-            lacking = {damage.file for damage in memory.check(folder, root, manifest.files, afresh=False)}
-            wanted = [file for file in manifest.files if file.path in lacking]
-            self._copies.make_room(copy, manifest.total_bytes, room)
+            damaged = {damage.file for damage in memory.check(folder, root, wanted, afresh=False)}
+            lacking = [file for file in wanted if file.path in damaged]
+            kept = [file for file in manifest.files if file in wanted or (root / file.path).exists()]
+            self._copies.make_room(copy, sum(file.bytes for file in kept), room)
             with one_line_errors(root):
                 root.mkdir(parents=True, exist_ok=True)
-                for file in wanted:
+                for file in lacking:
                     (root / file.path).unlink(missing_ok=True)
-            return self._download(folder, attempt, wanted, root) if wanted else []
+            return self._download(folder, attempt, lacking, root) if lacking else []
 
     def glance(self, folder: str, manifest: Manifest) -> list[Damage]:
         """One listing; a file written again since it was last verified is downloaded to see whether it is the same."""

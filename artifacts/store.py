@@ -18,7 +18,7 @@ import hashlib
 import json
 import logging
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,15 +149,17 @@ class Store:
         """Whether artifacts are read where they are, without a copy."""
         return self._storage.local("") is not None
 
-    def hold(self, address: Address, room: Room | None = None) -> HeldFiles:
+    def hold(self, address: Address, room: Room | None = None, *, without: Collection[str] = ()) -> HeldFiles:
         """Bring the artifact's verified files to this machine's disk and keep them there until they are released.
 
-        Raises `ArtifactMissing`, `ArtifactDamaged`, and `CacheFull` if `room` says that the cache's limit holds.
+        Of the files in `without` none is brought or verified; they may be in the folder or not. Raises
+        `ArtifactMissing`, `ArtifactDamaged`, and `CacheFull` if `room` says that the cache's limit holds.
         """
         manifest = self._existing(address)
+        wanted = [file for file in manifest.files if file.path not in without]
         hold = self._files.hold(address.folder, manifest.attempt)
         try:
-            damages = self._files.fetch(address.folder, manifest, room or Room())
+            damages = self._files.fetch(address.folder, manifest, wanted, room or Room())
             if damages:
                 raise self._damaged(address, manifest.attempt, damages)
         except BaseException:

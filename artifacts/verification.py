@@ -34,8 +34,9 @@ class VerifiedFiles:
         self._memory = memory
 
     def check(self, artifact: str, root: Path, files: Sequence[FileRecord], *, afresh: bool) -> list[Damage]:
-        """Return the files below `root` that are not what their records say; `afresh` hashes all of them again."""
-        known = {} if afresh else self._recall()
+        """Return those of `files` below `root` that are not what their records say; `afresh` hashes them again."""
+        recalled = self._recall()
+        known = {} if afresh else recalled
         began = time.time()
 
         def problem_of(file: FileRecord) -> str:
@@ -45,7 +46,10 @@ class VerifiedFiles:
 
         problems = at_once(problem_of, files)
         sound = [file for file, problem in zip(files, problems, strict=True) if not problem]
-        self._remember(root, sound, known, began)
+        unchecked = recalled.keys() - {file.path for file in files}
+        entries = {path: recalled[path] for path in unchecked} | _entries(root, sound, known, began)
+        if entries != recalled:
+            self._remember(entries)
         return [Damage(artifact, file.path, problem) for file, problem in zip(files, problems, strict=True) if problem]
 
     def _recall(self) -> Stamps:
@@ -56,15 +60,7 @@ class VerifiedFiles:
             return {}
         return values if isinstance(values, dict) else {}
 
-    def _remember(self, root: Path, sound: Sequence[FileRecord], known: Stamps, began: float) -> None:
-        entries: Stamps = {}
-        for file in sound:
-            entry = _entry(root / file.path, file)
-            settled = entry is not None and max(_nanoseconds(entry)) / 1e9 < began - RESOLUTION_SECONDS
-            if entry is not None and (settled or known.get(file.path) == entry):
-                entries[file.path] = entry
-        if entries == known:
-            return
+    def _remember(self, entries: Stamps) -> None:
         part = self._memory.with_name(f"{self._memory.name}.{uuid.uuid4().hex}")
         try:
             self._memory.parent.mkdir(parents=True, exist_ok=True)
@@ -72,6 +68,17 @@ class VerifiedFiles:
             part.replace(self._memory)
         except OSError as error:
             log.warning("cache %s cannot be written (%s): files are hashed again at every use", part, error.strerror)
+
+
+def _entries(root: Path, sound: Sequence[FileRecord], known: Stamps, began: float) -> Stamps:
+    """What to remember of files that were found right: nothing of those that could change under the same stamp."""
+    entries: Stamps = {}
+    for file in sound:
+        entry = _entry(root / file.path, file)
+        settled = entry is not None and max(_nanoseconds(entry)) / 1e9 < began - RESOLUTION_SECONDS
+        if entry is not None and (settled or known.get(file.path) == entry):
+            entries[file.path] = entry
+    return entries
 
 
 def _entry(path: Path, file: FileRecord) -> list[object] | None:

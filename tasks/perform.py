@@ -37,6 +37,7 @@ from core.planning.stream_length import measured_by, packed_by_manifest
 from core.stages.report import Progress, parse
 from core.stages.specification import Outcome, Specification, read_outcomes
 from core.stages.streamed import StreamedArtifact
+from core.stages.unread import unread_files
 from tasks.devices import VISIBLE
 from tasks.display import Display
 from tasks.launch import Launcher, command
@@ -195,7 +196,8 @@ def _inputs(assignment: Assignment, store: Store) -> Iterator[_Inputs]:
         for role, needed in assignment.stage.needs.items():
             assignment.check_stop()
             if role not in streamed:
-                folders[role] = held.enter_context(store.hold(needed.address))
+                unread = unread_files(assignment.stage.kind, role)
+                folders[role] = held.enter_context(store.hold(needed.address, without=unread))
         yield _Inputs(folders, streamed)
 
 

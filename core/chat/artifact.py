@@ -14,6 +14,7 @@ from core.planning.stage import Stage
 from core.recipes.recipe import Recipe, RecipeError
 from core.recipes.table import find_recipe
 from core.stages.kind import StageKind
+from core.stages.unread import FOR_TRAINING
 
 Phase = Literal["base", "sft"]
 
@@ -31,7 +32,8 @@ class ModelStages:
         for stage in (self.model, self.tokenizer):
             if store.manifest(stage.address) is None:
                 raise ArtifactMissing(f"{self.tag} is not in store {store.url} yet: run `miniseries run {self.tag}`")
-        return Subject.load(store.fetch(self.model.address), store.fetch(self.tokenizer.address))
+        with store.hold(self.model.address, without=FOR_TRAINING) as model, store.hold(self.tokenizer.address) as words:
+            return Subject.load(model, words)
 
 
 def model_stages(tag: str, phase: Phase | None = None) -> ModelStages:

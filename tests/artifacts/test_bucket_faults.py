@@ -145,6 +145,23 @@ def test_a_damaged_copy_in_the_cache_is_replaced_from_the_store(
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"rows": b"rows", "more": b"more"}
 
 
+def test_what_a_reader_can_do_without_is_not_downloaded(
+    proxy: Proxy, store: Store, address: Address, make: Callable[..., Manifest], tmp_path: Path
+) -> None:
+    make(store, address, {"weights": b"w" * 1000, "optimizer": b"o" * 3000, "state": b"{}"})
+    reader = Store.open(store.url, tmp_path / "another cache")
+    with reader.hold(address, without=("optimizer",)) as folder:
+        assert {path.name for path in folder.iterdir()} == {"weights", "state"}
+    assert len(proxy.downloads) == 2
+    with reader.hold(address) as folder:
+        assert {path.name for path in folder.iterdir()} == {"weights", "optimizer", "state"}
+    assert len(proxy.downloads) == 3
+    with reader.hold(address, without=("optimizer", "history")) as folder:  # the copy stays whole, and is counted so
+        assert {path.name for path in folder.iterdir()} == {"weights", "optimizer", "state"}
+    counted = [path.read_text() for path in (tmp_path / "another cache").rglob("copies/**/*") if path.is_file()]
+    assert counted == ["4002"]
+
+
 def test_a_process_killed_in_the_middle_of_a_download_leaves_nothing_that_is_believed_or_stays(
     proxy: Proxy, store: Store, address: Address, make: Callable[..., Manifest], tmp_path: Path
 ) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
 
 import pytest
 
+from artifacts import verification
 from artifacts.transfer import record_files
 from artifacts.verification import VerifiedFiles
 
@@ -49,3 +51,29 @@ def test_a_garbled_memory_costs_a_hashing_and_nothing_else(tmp_path: Path, artif
     (artifact / "rows").unlink()
     damages = VerifiedFiles(tmp_path / "memory.json").check("a", artifact, files, afresh=False)
     assert [str(damage) for damage in damages] == ["rows: the file is missing"]
+
+
+def test_checking_some_files_forgets_nothing_of_the_others(
+    tmp_path: Path, artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verification, "RESOLUTION_SECONDS", -60)
+    (artifact / "more").write_bytes(b"more")
+    files = record_files(artifact)
+    memory = VerifiedFiles(tmp_path / "memory.json")
+    memory.check("a", artifact, files, afresh=False)
+    remembered = (tmp_path / "memory.json").read_bytes()
+    memory.check("a", artifact, files[:1], afresh=False)
+    assert json.loads((tmp_path / "memory.json").read_bytes()) == json.loads(remembered)
+
+
+def test_what_decayed_is_not_believed_after_it_was_hashed_again(
+    tmp_path: Path, artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verification, "RESOLUTION_SECONDS", -60)
+    files = record_files(artifact)
+    memory = VerifiedFiles(tmp_path / "memory.json")
+    assert memory.check("a", artifact, files, afresh=False) == []
+    monkeypatch.setattr(verification, "difference", lambda *_: "other bytes under the same stamp")
+    assert memory.check("a", artifact, files, afresh=False) == []
+    for afresh in (True, False):
+        assert [damage.file for damage in memory.check("a", artifact, files, afresh=afresh)] == ["rows"]

@@ -1,0 +1,14 @@
+"""Which files of an input a stage does not read: they need no download, and may be most of its bytes."""
+
+from __future__ import annotations
+
+from core.stages.kind import StageKind
+
+FOR_TRAINING = frozenset({"optimizer.safetensors"})  # of a model, to train it further: larger than its weights
+
+_ONLY_USE_THE_MODEL = frozenset({StageKind.EVALUATE, StageKind.EXPORT_HF})
+
+
+def unread_files(kind: StageKind, role: str) -> frozenset[str]:
+    """Names of files that a stage of `kind` has no use for in its input `role`; there need be none of them."""
+    return FOR_TRAINING if kind in _ONLY_USE_THE_MODEL and role == "model" else frozenset()
