@@ -34,6 +34,9 @@ from artifacts.store import Attempt, Store
 from core.planning.actual import estimate_metrics
 from core.planning.stage import Stage
 from core.planning.stream_length import measured_by, packed_by_manifest
+from core.publishing.ancestry import gathered_lineage
+from core.publishing.lineage import LINEAGE_ROLE
+from core.stages.kind import StageKind
 from core.stages.report import Progress, parse
 from core.stages.specification import Outcome, Specification, read_outcomes
 from core.stages.streamed import StreamedArtifact
@@ -198,6 +201,8 @@ def _inputs(assignment: Assignment, store: Store) -> Iterator[_Inputs]:
             if role not in streamed:
                 unread = unread_files(assignment.stage.kind, role)
                 folders[role] = held.enter_context(store.hold(needed.address, without=unread))
+        if assignment.stage.kind is StageKind.PUBLISH:  # whose cards tell what their models were made from
+            folders[LINEAGE_ROLE] = held.enter_context(gathered_lineage(assignment.stage, store))
         yield _Inputs(folders, streamed)
 
 

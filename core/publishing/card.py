@@ -5,22 +5,35 @@ No number is typed in here, and no time or place enters, so the same artifacts g
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
-import yaml
-
+from core.publishing.card_architecture import architecture_section, rope_sentence
+from core.publishing.card_certificate import certificate_section
+from core.publishing.card_cost import cost_section
+from core.publishing.card_curves import Figure, curves
+from core.publishing.card_evaluation import (
+    base_section,
+    evaluation_section,
+    headline,
+    long_context_section,
+    overlap_section,
+)
+from core.publishing.card_lineage import lineage_figure, lineage_list
+from core.publishing.card_markdown import picture
+from core.publishing.card_metadata import front_matter
+from core.publishing.card_notes import citations_section, licence_section, limitations_section
+from core.publishing.card_reproduction import reproduction_section
+from core.publishing.card_training import mixture_section, text_section, training_section
 from core.publishing.deliverables import Deliverable
-from core.publishing.repository import RepositoryFile
+from core.publishing.lineage import LINEAGE, Lineage
+from core.publishing.repository import CARD, RepositoryFile
 from core.publishing.usage import usage
 
-PHASES = {"base": "pretrained base model", "sft": "chat model"}
+PHASES = {"base": "pretrained base model", "sft": "chat model, fine-tuned from a base of the same recipe"}
 LAYOUTS = {"native": "nanochat's own checkpoint layout", "hf": "the Hugging Face layout"}
-LIBRARIES = {"native": "nanochat", "hf": "transformers"}
-MLPS = {"swiglu": "SwiGLU", "relu2": "ReLU²"}
-DROPPED = re.compile(r"_drope_(\d+)")
+OTHER = {"native": "hf", "hf": "native"}
 
 
 @dataclass(frozen=True)
@@ -40,148 +53,126 @@ class Subject:
         return self.repositories[self.layout, self.model.phase]
 
     @property
+    def name(self) -> str:
+        """The part after the namespace."""
+        return self.id.partition("/")[2]
+
+    @property
     def twin(self) -> str:
-        """The repository of the same model in the Hugging Face layout."""
-        return self.repositories["hf", self.model.phase]
+        """The repository of the same model in the other layout."""
+        return self.repositories[OTHER[self.layout], self.model.phase]
+
+    @property
+    def parent(self) -> str | None:
+        """The repository of the base that a fine-tune started from."""
+        return self.repositories[self.layout, "base"] if self.model.phase == "sft" else None
 
     @property
     def weights(self) -> RepositoryFile:
-        """The file that holds the weights."""
-        return next(file for file in self.files if file.path == self.model.weights[self.layout])
+        """The file that holds the weights, the first of them where they are several."""
+        return next(file for file in self.files if self.model.holds_weights(self.layout, file.path))
+
+    @property
+    def lineage(self) -> Lineage:
+        """What led to this repository: not the export in the other layout."""
+        phase = self.model.phase
+        roles = (f"{self.layout}-{phase}", f"evaluation-{phase}", f"long-evaluation-{phase}", "decontamination")
+        return self.model.lineage.behind(roles)
 
 
-def render_card(subject: Subject) -> str:
-    """The whole file."""
-    model, architecture = subject.model, subject.model.architecture
-    sections = [
-        f"---\n{yaml.safe_dump(front_matter(subject), sort_keys=False, allow_unicode=True)}---",
-        f"# {subject.id.partition('/')[2]}",
-        f"A {PHASES[model.phase]} of the nanochat family with {architecture.total_parameters:,} parameters, in "
-        f"{LAYOUTS[subject.layout]}, made from the recipe `{subject.tag}`.",
-        rope_sentence(subject.tag, model),
+@dataclass(frozen=True)
+class Card:
+    """The text, the pictures that it shows, and the lineage that it summarises."""
+
+    text: str
+    figures: tuple[Figure, ...]
+    lineage: Lineage
+
+    def write(self, folder: Path) -> dict[str, Path]:
+        """Write every file into `folder`, which is made; return them by path."""
+        folder.mkdir(parents=True)
+        contents = {figure.path: figure.svg for figure in self.figures} | {CARD: self.text}
+        for path, text in contents.items():
+            (folder / path).write_text(text, encoding="utf-8")
+        if self.lineage.stages:
+            self.lineage.write(folder / LINEAGE)
+        return {path.name: path for path in sorted(folder.iterdir())}
+
+
+def render_card(subject: Subject) -> Card:
+    """The whole card of one repository."""
+    lineage = subject.lineage
+    shown = {phase: model for phase, model in subject.models.items() if phase in ("base", subject.model.phase)}
+    drawn = tuple(curves(shown))
+    family = (lineage_figure(subject.name, lineage),) if lineage.stages else ()
+    text = "\n\n".join(
+        [
+            f"---\n{front_matter(subject.name, subject.layout, subject.model, subject.parent)}---",
+            f"# {subject.name}",
+            *_summary(subject),
+            *_results(subject),
+            *_making(subject, shown, drawn),
+            *_origin(subject, lineage, family),
+            *_notes(subject, shown),
+        ]
+    )
+    return Card(text + "\n", (*drawn, *family), lineage)
+
+
+def _summary(subject: Subject) -> list[str]:
+    model = subject.model
+    return [
+        f"A {PHASES[model.phase]}, {model.architecture.total_parameters:,} parameters, in {LAYOUTS[subject.layout]}: "
+        f"the recipe `{subject.tag}` of the miniseries, a family of small nanochat models that differ in depth, "
+        "training length, and whether and when their positions were dropped.",
+        " ".join(filter(None, (rope_sentence(model), headline(model)))),
         "## How to use it",
         usage(subject.layout, subject.id, subject.twin, subject.tag, model),
-        "## Architecture",
-        table(("", ""), architecture_rows(model)),
-        "## Training",
-        table(("", *subject.models), training_rows(subject)),
-        "## Evaluation",
-        table(("measurement", "value", "unit", "95 % interval", "sample"), evaluation_rows(model)),
-        f"Suite `{model.evaluation['suite']}`; the same numbers are in `evaluation.json`, texts in `samples.md`.",
-        *([overlap_sentence(model.overlap)] if model.overlap else []),
-        "## Where it comes from",
-        origin(subject),
-    ]
-    return "\n\n".join(sections) + "\n"
-
-
-def front_matter(subject: Subject) -> dict[str, object]:
-    """The metadata that the Hub reads."""
-    phase, layout = subject.model.phase, subject.layout
-    tags = ["nanochat", "rope" if subject.model.meta["use_rope"] else "nope", f"d{subject.model.architecture.depth}"]
-    tags += ["sft", "conversational"] if phase == "sft" else []
-    tags += ["custom_code"] if layout == "hf" else []
-    matter: dict[str, object] = {
-        "license": "mit",
-        "language": ["en"],
-        "library_name": LIBRARIES[layout],
-        "pipeline_tag": "text-generation",
-        "tags": tags,
-    }
-    if phase == "sft":
-        matter |= {"base_model": subject.repositories[layout, "base"], "base_model_relation": "finetune"}
-    return matter
-
-
-def rope_schedule(tag: str, model: Deliverable) -> str:
-    """How the model came to have, or not to have, rotary positions."""
-    if model.meta["use_rope"]:
-        return "RoPE throughout"
-    dropped = DROPPED.search(tag)
-    return f"RoPE for the first {dropped[1]} % of pretraining, none after" if dropped else "no RoPE at its end"
-
-
-def rope_sentence(tag: str, model: Deliverable) -> str:
-    """What that means for whoever runs the model."""
-    length = model.meta["max_seq_len"]
-    if model.meta["use_rope"]:
-        return f"Positions are rotary (RoPE); it was last trained on sequences of {length:,} tokens."
-    return (
-        f"It has no positional embedding (`use_rope` is false; {rope_schedule(tag, model)}): code that rotates queries "
-        f"and keys all the same gives wrong answers. It was last trained on sequences of {length:,} tokens."
-    )
-
-
-def architecture_rows(model: Deliverable) -> list[tuple[str, str]]:
-    """Shapes and constants."""
-    architecture = model.architecture
-    return [
-        ("parameters", f"{architecture.total_parameters:,} ({architecture.scaling_parameters:,} matrices and lm_head)"),
-        ("layers x width", f"{architecture.depth} x {architecture.width:,}"),
-        (
-            "heads (key/value) x width",
-            f"{architecture.heads} ({architecture.key_value_heads}) x {architecture.head_width}",
-        ),
-        ("MLP", f"{MLPS[architecture.mlp]}, {architecture.mlp_width:,} wide"),
-        ("vocabulary", f"{architecture.vocabulary_size:,}, input and output tables untied"),
-        ("positions", f"RoPE, theta {architecture.rope_base:g}" if model.meta["use_rope"] else "none"),
-        (
-            "norms",
-            f"RMSNorm without weights, epsilon {architecture.norm_epsilon:g}; queries and keys normed per head"
-            + ("; embedding normed" if architecture.normalize_embedding else ""),
-        ),
-        ("logits", f"{architecture.logit_softcap:g} tanh(z / {architecture.logit_softcap:g})"),
     ]
 
 
-def training_rows(subject: Subject) -> list[tuple[str, ...]]:
-    """One column for each model of the tag: the base, and the fine-tune that starts from it."""
-    metas = [model.meta for model in subject.models.values()]
-    before = [0, *(meta["tokens_seen"] for meta in metas)]
-    return [
-        ("optimizer steps", *(f"{meta['step']:,}" for meta in metas)),
-        ("tokens a step", *(f"{meta['total_batch_size']:,}" for meta in metas)),
-        ("tokens", *(f"{meta['tokens_seen'] - seen:,}" for meta, seen in zip(metas, before, strict=False))),
-        ("sequence length", *(f"{meta['max_seq_len']:,}" for meta in metas)),
-        ("precision", *(str(meta["user_config"]["precision"]) for meta in metas)),
-        ("positions", *(rope_schedule(subject.tag, model) for model in subject.models.values())),
-        ("direction", *(str(meta.get("direction", "forward")) for meta in metas)),
+def _results(subject: Subject) -> list[str]:
+    model = subject.model
+    parts = ["## Evaluation", evaluation_section(model)]
+    if model.phase == "sft":
+        parts += ["### Of the base that it started from", base_section(subject.models["base"])]
+    parts += ["### Beyond the trained length", long_context_section(model)]
+    if model.overlap:
+        parts += ["### Overlap with the training text", overlap_section(model.overlap)]
+    return [*parts, "## Limitations", limitations_section(model)]
+
+
+def _making(subject: Subject, shown: Mapping[str, Deliverable], drawn: tuple[Figure, ...]) -> list[str]:
+    model = subject.model
+    parts = ["## Architecture", architecture_section(model), "## Training", training_section(shown)]
+    parts += ["### Text", text_section(model)]
+    if mixture := mixture_section(model.lineage):
+        parts += ["### Chat data", mixture]
+    if drawn:
+        parts += ["### Curves", *(f"{picture(one.path, one.alternative)}\n\n*{one.alternative}.*" for one in drawn)]
+    return [*parts, "## Cost and hardware", cost_section(model.lineage)]
+
+
+def _origin(subject: Subject, lineage: Lineage, family: tuple[Figure, ...]) -> list[str]:
+    others = ", ".join(f"`{other}`" for other in subject.repositories.values() if other != subject.id)
+    parts = ["## Lineage"]
+    if family:
+        parts += [
+            "Each stage has a key, a hash of its recipe and of the keys of what it was made from; "
+            f"[`{LINEAGE}`]({LINEAGE}) has them whole, with files, sha256 and code revisions.",
+            *(picture(one.path, one.alternative) for one in family),
+            lineage_list(lineage),
+        ]
+    parts += [
+        f"`{subject.weights.path}` has sha256 `{subject.weights.sha256}`; `.miniseries.json` lists all files of this "
+        f"repository. Of the same recipe: {others}.",
+        "## How to make it again",
+        reproduction_section(subject.tag, lineage),
     ]
+    if subject.layout == "hf":
+        parts += ["## Is the conversion right?", certificate_section(subject.model.certificate)]
+    return parts
 
 
-def evaluation_rows(model: Deliverable) -> list[tuple[str, ...]]:
-    """Every number with the size of its sample."""
-    rows: list[tuple[str, ...]] = []
-    for name, result in model.evaluation["results"].items():
-        interval = "" if result["interval"] is None else " to ".join(f"{bound:.4f}" for bound in result["interval"])
-        sample = f"{result['sample_size']:,} {result['sample_unit']}"
-        rows.append((name.replace("_", " "), f"{result['value']:.4f}", str(result["unit"]), interval, sample))
-    return rows
-
-
-def overlap_sentence(report: Mapping[str, Any]) -> str:
-    """How many evaluation questions stand in the text that the model was pretrained on, and where that is told."""
-    tasks = report["tasks"]
-    found = [f"{name} {task['overlapping']:,} of {task['questions']:,}" for name, task in tasks.items()]
-    overlapping, questions, short = (
-        sum(task[name] for task in tasks.values()) for name in ("overlapping", "questions", "too_short")
-    )
-    return (
-        f"Overlap with the pretraining text: {overlapping:,} of {questions:,} evaluation questions share "
-        f"{report['ngram']} words in a row with it ({', '.join(found)}); {short:,} are too short to tell. "
-        "Which ones and where: [`decontamination.md`](decontamination.md)."
-    )
-
-
-def origin(subject: Subject) -> str:
-    """Which files these are exactly, and the other repositories of the tag."""
-    others = [f"`{other}`" for other in subject.repositories.values() if other != subject.id]
-    return (
-        f"Made by the miniseries pipeline (`miniseries run {subject.tag}`). `{subject.weights.path}` has sha256 "
-        f"`{subject.weights.sha256}`; `.miniseries.json` lists all files. Of the same recipe: {', '.join(others)}."
-    )
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows))
+def _notes(subject: Subject, shown: Mapping[str, Deliverable]) -> list[str]:
+    return ["## Licence", licence_section(subject.model), "## It rests on", citations_section(shown)]

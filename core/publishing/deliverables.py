@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from core.model.architecture import Architecture
+from core.publishing.gate import check_certificate
+from core.publishing.lineage import LINEAGE_ROLE, NO_LINEAGE, Lineage, read_lineage
 from core.stages.context import StageError
 
 EVALUATION_FILES = ("evaluation.json", "samples.md")  # published beside every model they are about
 OVERLAP_FILES = ("decontamination.json", "decontamination.md")  # the same, where the recipe asks for them
+CERTIFICATE = "certificate.json"
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,9 @@ class Deliverable:
     evaluation: Mapping[str, Any]
     overlap_folder: Path | None = None
     overlap: Mapping[str, Any] | None = None  # of evaluation questions with the pretraining text
+    long_evaluation: Mapping[str, Any] | None = None  # beyond the trained length
+    certificate: Mapping[str, Any] | None = None  # of the Hugging Face export
+    lineage: Lineage = NO_LINEAGE  # of everything above
 
     @property
     def architecture(self) -> Architecture:
@@ -33,9 +39,13 @@ class Deliverable:
         return Architecture(**self.meta["architecture"])
 
     @property
-    def weights(self) -> Mapping[str, str]:
-        """The file that holds the weights, by layout."""
-        return {"native": f"model_{self.meta['step']:06d}.pt", "hf": "model.safetensors"}
+    def native_weights(self) -> str:
+        """The file that holds the weights of the native export."""
+        return f"model_{self.meta['step']:06d}.pt"
+
+    def holds_weights(self, layout: str, path: str) -> bool:
+        """Whether the file at `path` of one of its repositories has weights: one of several, where they are split."""
+        return path == self.native_weights if layout == "native" else path.endswith(".safetensors")
 
     def contents(self, layout: str) -> dict[str, Path]:
         """The files of one of its repositories, by path: an export, the evaluation, the report of overlaps."""
@@ -47,17 +57,22 @@ class Deliverable:
 
 
 def read_deliverables(inputs: Mapping[str, Path]) -> dict[str, Deliverable]:
-    """The models by phase: the base always, the fine-tune when there is one; raises `StageError` for half of one."""
+    """The models by phase: the base always, the fine-tune when there is one.
+
+    Raises `StageError` for half of one, and for an export that no certificate vouches for.
+    """
     phases = ("base", "sft") if any(role.endswith("-sft") for role in inputs) else ("base",)
-    return {phase: _read(phase, inputs) for phase in phases}
+    lineage = read_lineage(inputs.get(LINEAGE_ROLE))
+    return {phase: _read(phase, inputs, lineage) for phase in phases}
 
 
-def _read(phase: str, inputs: Mapping[str, Path]) -> Deliverable:
+def _read(phase: str, inputs: Mapping[str, Path], lineage: Lineage) -> Deliverable:
     roles = [f"native-{phase}", f"hf-{phase}", f"evaluation-{phase}"]
     if missing := [role for role in roles if role not in inputs]:
         raise StageError(f"nothing can be published without the input {missing[0]}")
     native, hf, evaluation = (inputs[role] for role in roles)
-    overlap = inputs.get("decontamination")
+    check_certificate(hf)
+    overlap, beyond = inputs.get("decontamination"), inputs.get(f"long-evaluation-{phase}")
     return Deliverable(
         phase=phase,
         folders={"native": native, "hf": hf},
@@ -66,6 +81,9 @@ def _read(phase: str, inputs: Mapping[str, Path]) -> Deliverable:
         evaluation=_read_json(evaluation, "evaluation.json"),
         overlap_folder=overlap,
         overlap=_read_json(overlap, "decontamination.json") if overlap else None,
+        long_evaluation=_read_json(beyond, "evaluation.json") if beyond else None,
+        certificate=_read_json(hf, CERTIFICATE) if (hf / CERTIFICATE).exists() else None,
+        lineage=lineage.behind((*roles, "decontamination", f"long-evaluation-{phase}")),
     )
 
 

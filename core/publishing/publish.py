@@ -76,13 +76,13 @@ def build_repository(
     layout: str,
     phase: str,
 ) -> Repository:
-    """One repository: the files of the model, then its card."""
+    """One repository: the files of the model, its lineage, the pictures of its card, then the card."""
     identity, model = context.identity, models[phase]
     files = describe_files(model.contents(layout))
-    card = context.scratch / f"{layout}-{phase}.md"
     subject = Subject(identity.tag, layout, model, models, ids, files)
-    card.write_text(render_card(subject), encoding="utf-8")
-    return Repository(ids[layout, phase], identity.visibility == "private", (*files, *describe_files({CARD: card})))
+    shown = render_card(subject).write(context.scratch / f"{layout}-{phase}")
+    card = describe_files({CARD: shown.pop(CARD)})
+    return Repository(ids[layout, phase], identity.visibility == "private", (*files, *describe_files(shown), *card))
 
 
 def write_receipt(

@@ -1,50 +1,62 @@
-"""How to load a published model: code that a reader can paste, for each layout and phase."""
+"""How to load a published model: code that a reader can paste and run as it stands, for each layout and phase.
+
+The tests take it out of a card and run it, beside the published folders, against the model that was exported.
+"""
 
 from __future__ import annotations
 
+from core.export.hub_config import END_OF_ANSWER
 from core.publishing.deliverables import Deliverable
+from core.publishing.native_usage import native_program
 
 HUGGING_FACE = """\
 ```python
+# pip install transformers torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 repository = "{id}"
 tokenizer = AutoTokenizer.from_pretrained(repository)
 model = AutoModelForCausalLM.from_pretrained(repository, trust_remote_code=True, dtype="auto")
 {inputs}
-output = model.generate(**inputs, max_new_tokens=128)
+output = model.generate(**inputs, max_new_tokens=64, do_sample=False)
 print(tokenizer.decode(output[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))
 ```
 
 `trust_remote_code=True` is required: the model's code is in this repository, because the nanochat class of transformers
 knows neither models without positions nor gated MLPs. Without it transformers stops with an error.
-Made for transformers 4.57 and 5.x."""
+Made for transformers 4.57 and 5.x. A copy on disk is loaded by its path instead of the name. {twin}"""
 
 INPUTS = {
-    "base": 'inputs = tokenizer("The capital of France is", return_tensors="pt")',
+    "base": 'inputs = tokenizer("{prompt}", return_tensors="pt")',
     "sft": """\
 inputs = tokenizer.apply_chat_template(
-    [{"role": "user", "content": "Spell the word: apple"}],
+    [{"role": "user", "content": "{prompt}"}],
     add_generation_prompt=True, return_dict=True, return_tensors="pt",
 )""",
 }
 
 NATIVE = """\
-```sh
-hf download {id} --local-dir {tag}
-mkdir -p ~/.cache/nanochat/{checkpoints}/{tag} ~/.cache/nanochat/tokenizer
-cp {tag}/model_*.pt {tag}/meta_*.json {tag}/optim_*.pt ~/.cache/nanochat/{checkpoints}/{tag}/
-cp {tag}/tokenizer.pkl {tag}/token_bytes.pt ~/.cache/nanochat/tokenizer/
+```python
+{program}
 ```
 
-The scripts that read this need this model's architecture (table below) and must take `use_rope` from the meta file;
-upstream nanochat has moved on from it. For everything else there is `{twin}`, the same weights for transformers."""
+`model_*.pt`, `meta_*.json`, `optim_*.pt`, `tokenizer.pkl` and `token_bytes.pt` are laid out as nanochat's checkpoints;
+its scripts look for them under `~/.cache/nanochat/{checkpoints}/{tag}/` and `~/.cache/nanochat/tokenizer/`. They need
+this model's architecture (table below) and must take `use_rope` from the meta file; upstream nanochat has moved on from
+it. For everything else there is `{twin}`, the same weights for transformers."""
 
 CHECKPOINTS = {"base": "base_checkpoints", "sft": "chatsft_checkpoints"}
+PROMPTS = {"base": "The capital of France is", "sft": "Spell the word: apple"}
+OPENINGS = {"bidirectional": "<|forward|>"}  # what a text begins with for a model that must be told where it goes
 
 
 def usage(layout: str, repository_id: str, twin: str, tag: str, model: Deliverable) -> str:
-    """The section's text; `twin` is the repository of the same model in the Hugging Face layout."""
+    """The section's text; `twin` is the repository of the same model in the other layout."""
+    opening = OPENINGS.get(str(model.meta.get("direction", "forward")), "") if model.phase == "base" else ""
+    prompt = opening + PROMPTS[model.phase]
     if layout == "hf":
-        return HUGGING_FACE.replace("{id}", repository_id).replace("{inputs}", INPUTS[model.phase])
-    return NATIVE.format(id=repository_id, tag=tag, checkpoints=CHECKPOINTS[model.phase], twin=twin)
+        inputs = INPUTS[model.phase].replace("{prompt}", prompt)
+        other = f"The optimizer state, to train on, is in `{twin}`."
+        return HUGGING_FACE.replace("{id}", repository_id).replace("{inputs}", inputs).replace("{twin}", other)
+    program = native_program(repository_id, model, prompt, END_OF_ANSWER)
+    return NATIVE.format(program=program, tag=tag, checkpoints=CHECKPOINTS[model.phase], twin=twin)

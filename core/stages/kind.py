@@ -62,5 +62,5 @@ DEFINITIONS: dict[StageKind, Definition] = {
     StageKind.EXPORT_NATIVE: Definition(2, Resource.CPU, "core.export.native:produce"),
     StageKind.EXPORT_HF: Definition(2, Resource.CPU, "core.export.huggingface:produce"),
     StageKind.EXPORT_TWIN: Definition(1, Resource.CPU, "core.export.twin:produce"),
-    StageKind.PUBLISH: Definition(2, Resource.IO, "core.publishing.publish:produce"),
+    StageKind.PUBLISH: Definition(3, Resource.IO, "core.publishing.publish:produce"),
 }

@@ -74,8 +74,16 @@ class LogarithmicAxis(Axis):
         return chosen
 
 
-def loss_curve(title: str, losses: Sequence[dict[str, float]], validation: Sequence[Point]) -> str:
-    """Draw losses ({"step", "loss"}, nats) on the left axis and validation bits per byte on the right one."""
+def loss_curve(
+    title: str,
+    losses: Sequence[dict[str, float]],
+    validation: Sequence[Point],
+    events: Sequence[tuple[float, str]] = (),
+) -> str:
+    """Draw losses ({"step", "loss"}, nats) on the left axis and validation bits per byte on the right one.
+
+    `events` are steps with what happened before them: each a vertical line with its name.
+    """
     raw = [(record["step"], record["loss"]) for record in losses]
     steps = [step for step, _ in (*raw, *validation)]
     horizontal = _axis(steps, LEFT, WIDTH - RIGHT)
@@ -95,6 +103,7 @@ def loss_curve(title: str, losses: Sequence[dict[str, float]], validation: Seque
             *(_label(LEFT - 6, left.pixel(value) + 4, f"{value:.2f}", "end") for value in left.ticks()),
             *(_label(WIDTH - RIGHT + 6, right.pixel(value) + 4, f"{value:.2f}", "start") for value in right.ticks()),
             *(_label(horizontal.pixel(step), HEIGHT - 14, f"{step:.0f}", "middle") for step in horizontal.ticks()),
+            *(_event(horizontal.pixel(step), text) for step, text in events),
             _line(raw, horizontal, left, FAINT),
             _line(running_mean(raw), horizontal, left, STRONG),
             _line(validation, horizontal, right, MEASURED) + marks,
@@ -201,6 +210,11 @@ def _label(x: float, y: float, text: str, anchor: str, colour: str = GREY) -> st
 
 def _rule(y: float, colour: str, style: str) -> str:
     return f'<path d="M{FRAME_LEFT} {y:.2f}H{FRAME_RIGHT}" stroke="{colour}" {style}/>'
+
+
+def _event(x: float, text: str) -> str:
+    line = f'<path d="M{x:.1f} {TOP}V{HEIGHT - BOTTOM}" stroke="{GREY}" stroke-dasharray="4 4"/>'
+    return line + _label(x + 6, HEIGHT - BOTTOM - 8, escape(text), "start")
 
 
 def _line(points: Sequence[Point], horizontal: Axis, vertical: Axis, colour: str) -> str:

@@ -19,7 +19,13 @@ def commit(store: Store, stage: Stage, **metrics: Any) -> Manifest:
     return commit_files(store, stage, {"file": b"content"}, **metrics)
 
 
-def commit_files(store: Store, stage: Stage, files: Mapping[str, bytes], **metrics: Any) -> Manifest:
+def commit_files(
+    store: Store,
+    stage: Stage,
+    files: Mapping[str, bytes],
+    provenance: Mapping[str, object] | None = None,
+    **metrics: Any,
+) -> Manifest:
     """Commit `stage` with these files."""
     lease = store.leases.acquire(stage.address, purpose="test", ttl=60)
     assert isinstance(lease, HeldLease)
@@ -32,7 +38,7 @@ def commit_files(store: Store, stage: Stage, files: Mapping[str, bytes], **metri
             identity=canonical(stage.identity),
             inputs={role: need.key for role, need in stage.inputs.items()},
             metrics=metrics,
-            provenance={"started": now, "finished": now},
+            provenance={"started": now, "finished": now, **(provenance or {})},
         )
     lease.release()
     return manifest

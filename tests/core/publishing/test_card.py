@@ -1,4 +1,4 @@
-"""The card says what the artifacts say, and its metadata is what the Hub understands."""
+"""The card says what the artifacts say: numbers with their samples, what is missing, where it all comes from."""
 
 from __future__ import annotations
 
@@ -6,19 +6,57 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
 from huggingface_hub import ModelCard
+from lineages import REVISION, write_lineage
+
+from core.publishing.lineage import LINEAGE
+from core.recipes.table import find_recipe
+
+TAG = "tiny_drope_50"
+CERTIFICATE = {
+    "layout": "hf",
+    "passed": True,
+    "versions": {"transformers": "5.23.0"},
+    "difference": "",
+    "checks": [
+        {
+            "name": "logits of base prompts",
+            "passed": True,
+            "measured": 3.1e-06,
+            "limit": "at most",
+            "bound": 1e-04,
+            "unit": "largest difference",
+            "sample_size": 512,
+            "sample_unit": "positions",
+        }
+    ],
+    "files": {},
+}
+
+
+@pytest.fixture(scope="module")
+def lineage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the models were made from, as the pipeline hands it to the stage."""
+    return write_lineage(tmp_path_factory.mktemp("artifacts"), TAG)
 
 
 @pytest.fixture
-def cards(stage: Any, tmp_path: Path) -> dict[str, str]:
-    """The four cards, by the end of the repository's name."""
+def published(stage: Any, lineage: Path, tmp_path: Path) -> Path:
+    """The folder of the four repositories."""
+    stage.inputs["lineage"] = lineage
     stage.run(url=str(tmp_path / "hub"))
-    folder = tmp_path / "hub" / "lab"
+    return tmp_path / "hub" / "lab"
+
+
+@pytest.fixture
+def cards(published: Path) -> dict[str, str]:
+    """The four cards, by the end of the repository's name."""
     return {
-        path.parent.name.removeprefix("nanochat-tiny_drope_50-"): path.read_text() for path in folder.rglob("README.md")
+        path.parent.name.removeprefix(f"nanochat-{TAG}-"): path.read_text() for path in published.rglob("README.md")
     }
 
 
@@ -27,31 +65,52 @@ def front_matter(card: str) -> dict[str, Any]:
     return matter
 
 
+def change_evaluation(folder: Path, **changes: object) -> None:
+    path = folder / "evaluation.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def republished(stage: Any, tmp_path: Path, name: str) -> str:
+    stage.run(url=str(tmp_path / "hub"))
+    return (tmp_path / "hub" / "lab" / f"nanochat-{TAG}-{name}" / "README.md").read_text()
+
+
 def test_the_metadata_names_library_licence_and_parent(cards: dict[str, str]) -> None:
     native, exported = front_matter(cards["sft"]), front_matter(cards["hf-sft"])
     assert (native["library_name"], exported["library_name"]) == ("nanochat", "transformers")
     assert {matter["license"] for matter in (native, exported)} == {"mit"}
     assert exported["pipeline_tag"] == "text-generation"
     assert exported["base_model"] == "lab/nanochat-tiny_drope_50-hf-base"
-    assert {"nope", "custom_code", "sft"} <= set(exported["tags"])
+    assert exported["base_model_relation"] == "finetune"
+    assert {"nope", "custom_code", "sft", "drope"} <= set(exported["tags"])
     assert "base_model" not in front_matter(cards["hf-base"])
-    assert ModelCard(cards["hf-sft"]).data.base_model == "lab/nanochat-tiny_drope_50-hf-base"
 
 
-def test_the_card_tells_how_to_load_the_model(cards: dict[str, str]) -> None:
-    for name in ("hf-base", "hf-sft"):
-        code = cards[name].split("```python\n")[1].split("```")[0]
-        compile(code, name, "exec")
-        assert f'"lab/nanochat-tiny_drope_50-{name}"' in code
-        assert "trust_remote_code=True" in code
-    assert "apply_chat_template" in cards["hf-sft"]
-    assert "~/.cache/nanochat/chatsft_checkpoints/tiny_drope_50" in cards["sft"]
+def test_the_metadata_names_the_data_sets_that_the_hub_has(cards: dict[str, str]) -> None:
+    assert front_matter(cards["hf-sft"])["datasets"] == ["HuggingFaceTB/smol-smoltalk"]
+    assert "datasets" not in front_matter(cards["hf-base"])
+
+
+def test_the_client_of_the_hub_reads_the_results_back(cards: dict[str, str]) -> None:
+    data = ModelCard(cards["hf-sft"]).data
+    results = {result.metric_type: result for result in data.eval_results}
+    assert data.model_name == "nanochat-tiny_drope_50-hf-sft"
+    assert results["bits_per_byte"].metric_value == 2.0625
+    assert results["exact_answers"].metric_value == 0.5
+    assert results["exact_answers"].dataset_type == "simple-spelling"
+    assert results["exact_answers"].metric_name == "exact answers (64 questions, 95 % interval 38.1% to 61.9%)"
+
+
+def test_a_base_is_measured_on_the_held_out_shard_of_its_text(cards: dict[str, str]) -> None:
+    [result, _] = ModelCard(cards["hf-base"]).data.eval_results
+    corpus = find_recipe(TAG).corpus
+    assert (result.dataset_type, result.dataset_revision) == ("python-docs", corpus.revision)
 
 
 def test_the_card_tells_that_rope_was_dropped_and_when(cards: dict[str, str]) -> None:
     for card in cards.values():
         assert "`use_rope` is false" in card
-        assert "RoPE for the first 50 % of pretraining, none after" in card
+        assert "RoPE for the first 50% of pretraining (steps 0 to 139), none after" in card
 
 
 def test_the_numbers_are_those_of_the_artifacts(cards: dict[str, str]) -> None:
@@ -59,16 +118,16 @@ def test_the_numbers_are_those_of_the_artifacts(cards: dict[str, str]) -> None:
     assert "| optimizer steps | 300 | 50 |" in card
     assert "| tokens | 1,228,800 | 204,800 |" in card
     assert "| sequence length | 256 | 512 |" in card
-    assert "| bits per byte | 2.0625 | bits per byte |  | 98,765 bytes |" in card
-    assert "| exact answers/simple-spelling | 0.5000 | share | 0.3812 to 0.6188 | 64 questions |" in card
+    assert "| bits per byte | 2.0625 | none | 98,765 bytes |" in card
+    assert "| exact answers: simple-spelling | 50.0% | 38.1% to 61.9% | 64 questions |" in card
     assert "950,272 parameters" in card
+    assert "| peak rate, matrices (Muon) | 0.02 | 0.016 |" in card
 
 
 def test_a_model_with_positions_says_so(stage: Any, tmp_path: Path) -> None:
     path = stage.inputs["native-base"] / "meta_000300.json"
     path.write_text(path.read_text().replace('"use_rope": false', '"use_rope": true'))
-    stage.run(url=str(tmp_path / "hub"))
-    card = (tmp_path / "hub" / "lab" / "nanochat-tiny_drope_50-base" / "README.md").read_text()
+    card = republished(stage, tmp_path, "base")
     assert "Positions are rotary (RoPE)" in card
     assert "rope" in front_matter(card)["tags"]
 
@@ -87,10 +146,119 @@ def test_the_overlap_with_the_training_text_is_told_and_linked(stage: Any, tmp_p
     for repository in repositories:
         card = (repository / "README.md").read_text()
         assert "12 of 1,575 evaluation questions share 13 words in a row" in card
-        assert "(gsm8k 12 of 1,319, spelling-bee 0 of 256); 6 are too short to tell" in card
+        assert "| gsm8k | 1,319 | 12 | 3 |" in card
         (linked,) = re.findall(r"\[`decontamination\.md`\]\((.+?)\)", card)
         assert (repository / linked).read_text() == "# Overlap\n"
 
 
 def test_a_tag_without_a_report_says_nothing_of_overlap(cards: dict[str, str]) -> None:
     assert all("Overlap" not in card for card in cards.values())
+
+
+def test_chatcore_stands_with_its_tasks_and_what_is_missing(stage: Any, tmp_path: Path) -> None:
+    accuracy = {"value": 0.46875, "unit": "share of answers right", "sample_size": 32, "sample_unit": "questions"}
+    core = {"value": 0.2917, "unit": "mean", "sample_size": 1, "sample_unit": "tasks", "interval": [0.0785, 0.514]}
+    task = {"asked": 32, "correct": 15, "too_long": 2, "baseline": 0.25, "centered": 0.2917}
+    change_evaluation(
+        stage.inputs["evaluation-sft"],
+        results={"chatcore": core, "accuracy/mmlu": {**accuracy, "interval": [0.309, 0.636]}},
+        examination={"answer_tokens": 192, "tasks": {"mmlu": task}, "missing": ["gsm8k", "humaneval"]},
+    )
+    card = republished(stage, tmp_path, "hf-sft")
+    assert "| mmlu | 46.9% | 30.9% to 63.6% | 15 | 32 | 25.0% | 0.2917 |" in card
+    assert "ChatCORE 0.2917 (1 tasks, 95 % interval 0.0785 to 0.5140)" in card
+    assert "**Missing: gsm8k, humaneval.** They have no score" in card
+    assert "2 questions do not fit the model's context" in card
+
+
+def test_what_was_not_measured_beyond_the_trained_length_is_said_so(stage: Any, cards: dict[str, str]) -> None:
+    assert "Not evaluated. Nothing was measured beyond 512 tokens" in cards["hf-sft"]
+
+
+def test_a_long_evaluation_has_its_own_table(stage: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "long"
+    folder.mkdir()
+    found = {"value": 0.25, "unit": "share found", "sample_size": 500, "sample_unit": "needles", "interval": [0.2, 0.3]}
+    (folder / "evaluation.json").write_text(json.dumps({"suite": "long", "results": {"needle/1024": found}}))
+    stage.inputs["long-evaluation-sft"] = folder
+    assert "| needle: 1024 | 25.0% | 20.0% to 30.0% | 500 needles |" in republished(stage, tmp_path, "hf-sft")
+
+
+def test_every_picture_stands_beside_the_card_and_is_told_in_words(published: Path) -> None:
+    for repository in published.iterdir():
+        pictures = re.findall(r"!\[(.+?)\]\((.+?)\)", (repository / "README.md").read_text())
+        assert {path for _, path in pictures} == {path.name for path in repository.glob("*.svg")}
+        assert all(len(alternative) > 40 for alternative, _ in pictures)
+        for _, path in pictures:
+            ElementTree.parse(repository / path)
+
+
+def test_a_dropped_model_shows_its_recovery_and_a_fine_tune_its_own_loss(published: Path) -> None:
+    shown = {path.name for path in (published / f"nanochat-{TAG}-hf-sft").glob("*.svg")}
+    assert shown == {"loss-base.svg", "loss-sft.svg", "recovery.svg", "lineage.svg"}
+    assert "RoPE dropped" in (published / f"nanochat-{TAG}-base" / "loss-base.svg").read_text()
+    assert not (published / f"nanochat-{TAG}-base" / "loss-sft.svg").exists()
+
+
+def test_the_lineage_is_drawn_listed_and_published_with_the_same_keys(published: Path) -> None:
+    repository = published / f"nanochat-{TAG}-hf-sft"
+    card, drawn = (repository / "README.md").read_text(), (repository / "lineage.svg").read_text()
+    stages = json.loads((repository / LINEAGE).read_text())["stages"]
+    told = [stage for stage in stages if stage["kind"] not in ("questions", "export_native")]
+    assert len(told) >= 10
+    for stage in told:
+        assert f"{stage['title']}: `{stage['key'][:12]}`" in card
+        assert stage["key"][:12] in drawn
+
+
+def test_a_base_shows_nothing_of_what_was_made_from_it(published: Path) -> None:
+    stages = json.loads((published / f"nanochat-{TAG}-hf-base" / LINEAGE).read_text())["stages"]
+    assert {stage["kind"] for stage in stages}.isdisjoint({"sft", "mixture", "publish"})
+
+
+def test_the_card_says_how_to_make_the_model_again(cards: dict[str, str], published: Path) -> None:
+    stages = json.loads((published / f"nanochat-{TAG}-hf-sft" / LINEAGE).read_text())["stages"]
+    [tuned] = [stage for stage in stages if stage["kind"] == "sft"]
+    assert f"git checkout {REVISION}" in cards["hf-sft"]
+    assert f"miniseries run {TAG}" in cards["hf-sft"]
+    assert f"store key is `{tuned['key']}`" in cards["hf-sft"]
+    assert "uncommitted changes" not in cards["hf-sft"]
+
+
+def test_uncommitted_changes_are_told(stage: Any, tmp_path: Path) -> None:
+    stage.inputs["lineage"] = write_lineage(tmp_path / "dirty", TAG, {"dirty": True})
+    assert "stages were made with uncommitted changes**" in republished(stage, tmp_path, "hf-base")
+
+
+def test_cost_is_measured_and_estimated_by_stage(cards: dict[str, str]) -> None:
+    card = cards["base"]
+    row = "| pretrain tiny steps 0-70 | 8 x NVIDIA H100 | 143,360 | 5,423 | 2 h 0 min | 1 h 40 min |"
+    assert row in card
+    assert "That is 6.00 GPU-hours." in card
+    assert "That is 8.00 GPU-hours." in cards["sft"]
+
+
+def test_the_certificate_stands_with_its_bounds(stage: Any, tmp_path: Path) -> None:
+    (stage.inputs["hf-base"] / "certificate.json").write_text(json.dumps(CERTIFICATE))
+    stage.run(url=str(tmp_path / "hub"))
+    cards = {
+        name: (tmp_path / "hub/lab" / f"nanochat-{TAG}-{name}/README.md").read_text() for name in ("base", "hf-base")
+    }
+    row = "| logits of base prompts | yes | 3.1e-06 largest difference | at most 0.0001 | 512 positions |"
+    assert row in cards["hf-base"]
+    assert row not in cards["base"]
+
+
+def test_the_same_artifacts_give_the_same_files(stage: Any, published: Path, tmp_path: Path) -> None:
+    stage.inputs["lineage"] = write_lineage(tmp_path / "again", TAG, {"host": "another", "started": 9e9})
+    stage.run(url=str(tmp_path / "second"))
+    files = [path for path in published.rglob("*") if path.is_file()]
+    assert len(files) >= 4 * 8
+    for path in files:
+        assert (tmp_path / "second" / "lab" / path.relative_to(published)).read_bytes() == path.read_bytes()
+
+
+def test_a_publication_without_lineage_says_that_nothing_was_recorded(stage: Any, tmp_path: Path) -> None:
+    card = republished(stage, tmp_path, "hf-base")
+    assert "The code revision and the store keys were not recorded." in card
+    assert "Which text it read is not recorded" in card

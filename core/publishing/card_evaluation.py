@@ -1,0 +1,126 @@
+"""What a model scored: every number with its interval and the size of its sample, and what was not measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from core.publishing.card_markdown import table
+from core.publishing.deliverables import Deliverable
+
+ACCURACY = "accuracy/"
+HEAD = ("measurement", "value", "95 % interval", "sample")
+SHARE = "share"  # how the unit of a proportion begins
+
+
+def headline(model: Deliverable) -> str:
+    """The one or two numbers that say most of it."""
+    results = model.evaluation["results"]
+    said = []
+    for name in ("bits_per_byte", "chatcore"):
+        if name in results:
+            result = results[name]
+            sample = f"{result['sample_size']:,} {result['sample_unit']}"
+            interval = "" if result["interval"] is None else f", 95 % interval {_interval(result)}"
+            said.append(f"{_called(name)} {written_value(result['value'], result['unit'])} ({sample}{interval})")
+    return f"Measured: {'; '.join(said)}." if said else ""
+
+
+def base_section(model: Deliverable) -> str:
+    """What the base scored that a fine-tune started from: the same kinds of numbers on other text."""
+    rows = (_row(name, result) for name, result in model.evaluation["results"].items())
+    return f"{table(HEAD, rows)}\n\nOn held-out pretraining text; the fine-tune is measured on held-out answers."
+
+
+def evaluation_section(model: Deliverable) -> str:
+    """The tables of the model's suite, then where the whole of it is."""
+    results, examination = model.evaluation["results"], model.evaluation.get("examination")
+    plain = {name: result for name, result in results.items() if not name.startswith(ACCURACY)}
+    parts = [table(HEAD, (_row(name, result) for name, result in plain.items()))]
+    if any(result["interval"] is None for result in plain.values()):
+        parts.append("Bits per byte is a total over held-out text, not a sample of questions, and has no interval.")
+    if examination is not None:
+        head = ("task", "accuracy", "95 % interval", "right", "asked", "guessing", "above guessing")
+        parts.append(table(head, _task_rows(results, examination["tasks"])))
+        parts.append(_how_examined(examination))
+    parts.append(
+        f"Suite `{model.evaluation['suite']}`. All numbers are in [`evaluation.json`](evaluation.json), texts that the "
+        "model wrote in [`samples.md`](samples.md). Nobody but this pipeline has checked them."
+    )
+    return "\n\n".join(parts)
+
+
+def long_context_section(model: Deliverable) -> str:
+    """Results beyond the trained length, or that there are none."""
+    if model.long_evaluation is None:
+        return (
+            f"Not evaluated. Nothing was measured beyond {model.meta['max_seq_len']:,} tokens, the length that this "
+            "model was last trained at, and a model without positions is no exception."
+        )
+    return table(HEAD, (_row(name, result) for name, result in model.long_evaluation["results"].items()))
+
+
+def overlap_section(report: Mapping[str, Any]) -> str:
+    """How many evaluation questions stand in the text that the model was pretrained on, and where that is told."""
+    tasks = report["tasks"]
+    overlapping, questions, short = (
+        sum(task[name] for task in tasks.values()) for name in ("overlapping", "questions", "too_short")
+    )
+    head = ("task", "questions", "found in the training text", "too short to tell")
+    rows = (
+        (name, *(f"{task[count]:,}" for count in ("questions", "overlapping", "too_short")))
+        for name, task in tasks.items()
+    )
+    return (
+        f"{overlapping:,} of {questions:,} evaluation questions share {report['ngram']} words in a row with the "
+        f"pretraining text; {short:,} are too short to tell. Nothing was removed. Which ones and where: "
+        f"[`decontamination.md`](decontamination.md).\n\n{table(head, rows)}"
+    )
+
+
+def written_value(value: float, unit: str) -> str:
+    """A proportion in per cent, anything else with four decimals."""
+    return f"{value:.1%}" if unit.startswith(SHARE) else f"{value:.4f}"
+
+
+def _row(name: str, result: Mapping[str, Any]) -> tuple[str, ...]:
+    unit = result["unit"]
+    of = "" if unit.startswith(SHARE) or unit == name.replace("_", " ") else f" ({unit})"
+    sample = f"{result['sample_size']:,} {result['sample_unit']}"
+    return _called(name) + of, written_value(result["value"], unit), _interval(result), sample
+
+
+def _called(name: str) -> str:
+    return "ChatCORE" if name == "chatcore" else name.replace("_", " ").replace("/", ": ")
+
+
+def _interval(result: Mapping[str, Any]) -> str:
+    bounds = result["interval"]
+    return "none" if bounds is None else " to ".join(written_value(bound, result["unit"]) for bound in bounds)
+
+
+def _task_rows(results: Mapping[str, Any], tasks: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    for name, task in tasks.items():
+        result = results.get(f"{ACCURACY}{name}")
+        if result is not None:
+            yield (
+                name,
+                written_value(result["value"], result["unit"]),
+                _interval(result),
+                f"{task['correct']:,}",
+                f"{task['asked']:,}",
+                f"{task['baseline']:.1%}",
+                f"{task['centered']:.4f}",
+            )
+
+
+def _how_examined(examination: Mapping[str, Any]) -> str:
+    said = [
+        "Above guessing is (accuracy - guessing) / (1 - guessing): 0 for guessing, 1 for all right; ChatCORE is the "
+        f"mean of it over the tasks above. Answers are greedy, at most {examination['answer_tokens']:,} tokens.",
+    ]
+    if missing := examination["missing"]:
+        said.append(f"**Missing: {', '.join(missing)}.** They have no score and are not in the mean.")
+    if long := sum(task["too_long"] for task in examination["tasks"].values()):
+        said.append(f"{long:,} questions do not fit the model's context and were not asked.")
+    return " ".join(said)
