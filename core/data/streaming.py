@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from artifacts.errors import CacheFull, StoreError, StoreUnavailable
-from artifacts.store import HeldFiles
+from artifacts.store import HeldFiles, Room
 from core.data.rows import Rows, StreamLayout, joined
 from core.stages.context import StageError, StageUnavailable
 from core.stages.streamed import StreamedInput
@@ -142,10 +142,11 @@ class StreamedRows:
     def _bring(self, group: int) -> bool:
         """Bring one group to local disk; False when that may work later."""
         with self._changed:
-            needed_latest_first = [self._groups[other] for other in reversed(self._upcoming()[2:])]
+            needed_latest_first = [self._groups[other].artifact.address for other in reversed(self._upcoming()[2:])]
+        room = Room(may_exceed=False, evict_last=tuple(address.folder for address in needed_latest_first))
         started = time.monotonic()
         try:
-            files = self._groups[group].hold(needed_latest_first)
+            files = self._groups[group].hold(room)
             rows = self._opened(group, files)
         except (StoreUnavailable, CacheFull) as error:
             self._note(group, error)

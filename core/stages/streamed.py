@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from artifacts.address import Address
@@ -24,11 +23,9 @@ class StreamedInput:
     artifact: StreamedArtifact
     store: Store
 
-    def hold(self, evict_last: Sequence[StreamedInput]) -> HeldFiles:
-        """Its verified files on local disk, until released; `evict_last` should go last to make room, in this order.
+    def hold(self, room: Room) -> HeldFiles:
+        """Its verified files on local disk, until released.
 
-        Raises `CacheFull` when what is in use leaves no room for them, `StoreUnavailable`, `ArtifactMissing` or
-        `ArtifactDamaged`.
+        Raises `CacheFull` when there is no `room` for them, `StoreUnavailable`, `ArtifactMissing`, `ArtifactDamaged`.
         """
-        folders = tuple(other.artifact.address.folder for other in evict_last)
-        return self.store.hold(self.artifact.address, Room(may_exceed=False, evict_last=folders))
+        return self.store.hold(self.artifact.address, room)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from artifacts.store import Room
 from core.data.decontamination.evaluation_ngrams import EvaluationNgrams
 from core.data.decontamination.report import Report, make_report, render_report
 from core.data.decontamination.search import Found, Search
@@ -59,15 +60,15 @@ def search_groups(context: StageContext[DecontaminateIdentity], search: Search) 
 
 @contextmanager
 def group_folder(context: StageContext[DecontaminateIdentity], role: str) -> Iterator[Path]:
-    """The folder of a packed group; one that is streamed is on local disk for as long as the block runs."""
+    """The folder of a packed group; one that is streamed is on local disk for as long as the block runs.
+
+    The cache makes room for it, and for no further one, even if a training stage fills it: that may go on for days.
+    """
     if role in context.inputs:
         yield context.inputs[role]
         return
-    files = context.streamed[role].hold(())
-    try:
-        yield files.folder
-    finally:
-        files.release()
+    with context.streamed[role].hold(Room()) as folder:
+        yield folder
 
 
 def save(context: StageContext[DecontaminateIdentity], found: Found) -> None:

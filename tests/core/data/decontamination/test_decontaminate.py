@@ -14,6 +14,7 @@ import pytest
 from committing import commit_files
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from s3_server import running_moto
 
 from artifacts.progress import SavedCheckpoint
 from artifacts.store import Store
@@ -240,23 +241,37 @@ def test_a_stage_that_was_killed_goes_on_with_the_next_group(
         assert (again.output / name).read_bytes() == (whole.folder / name).read_bytes()
 
 
-def test_groups_that_are_streamed_from_a_store_give_the_same_report(
-    tmp_path: Path, make: Callable, packed: Callable, questions_of: Callable, docs_tokenizer: Any
+def test_groups_that_are_streamed_from_a_bucket_give_the_same_report_however_full_the_cache_is(
+    tmp_path: Path,
+    make: Callable,
+    packed: Callable,
+    questions_of: Callable,
+    docs_tokenizer: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    recipe, store = recipes()["tiny"], Store.open(str(tmp_path / "store"), tmp_path / "cache")
     inputs = {"questions": questions_of(("counting", THIRTEEN, "Yes.")), "tokenizer": docs_tokenizer.folder}
     groups = {"group-000": packed([FILLER * 40]), "group-001": packed([THIRTEEN, FILLER * 40])}
-    streamed = {}
+    whole = make(decontaminate, IDENTITY, **inputs, **groups)
+    (tmp_path / "saved").mkdir()
+    context = context_of(tmp_path / "streamed", inputs, StopAfterOne(tmp_path / "saved"), checkpoint_seconds=600.0)
+    with running_moto(tmp_path / "moto.log") as server:
+        for name, value in {**server.environment(), "MINISERIES_CACHE_GB": "1e-6"}.items():
+            monkeypatch.setenv(name, value)
+        store = Store.open("s3://miniseries/decontaminate", tmp_path / "cache")
+        streamed = streamed_from(store, groups)
+        assert decontaminate.produce(dataclasses.replace(context, streamed=streamed)) == whole.metrics
+    assert whole.metrics["overlapping_questions"] == 1
+
+
+def streamed_from(store: Store, groups: Mapping[str, Path]) -> dict[str, StreamedInput]:
+    """The groups committed to a store, to be read from there."""
+    recipe, streamed = recipes()["tiny"], {}
     for index, (role, folder) in enumerate(groups.items()):
         stage = pack_stage(recipe, *recipe.corpus.group(index))
         commit_files(store, stage, {path.name: path.read_bytes() for path in folder.iterdir()})
         artifact = StreamedArtifact(address=stage.address, rows=Rows.open(folder).count)
         streamed[role] = StreamedInput(artifact=artifact, store=store)
-    whole = make(decontaminate, IDENTITY, **inputs, **groups)
-    (tmp_path / "saved").mkdir()
-    context = context_of(tmp_path / "streamed", inputs, StopAfterOne(tmp_path / "saved"), checkpoint_seconds=600.0)
-    assert decontaminate.produce(dataclasses.replace(context, streamed=streamed)) == whole.metrics
-    assert whole.metrics["overlapping_questions"] == 1
+    return streamed
 
 
 def context_of(
