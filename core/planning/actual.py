@@ -14,12 +14,13 @@ from core.planning.calibration import speeds_on
 from core.planning.cost import stage_cost
 from core.planning.speed import shape_of
 from core.planning.stage import Stage
+from core.planning.stream_length import packed_by_manifest
 
 Metrics = Mapping[str, object]
 
 
 def estimate_metrics(stage: Stage, device: str, store: Store) -> dict[str, object]:
-    """The metrics that keep the estimate; `device` is as torch calls it. Reads at most one small record.
+    """The metrics that keep the estimate; `device` is as torch calls it. Reads a small record and a manifest at most.
 
     Empty for a stage that trains nothing, or on a device of whose speed nothing is known. Raises `StoreError`.
     """
@@ -29,7 +30,7 @@ def estimate_metrics(stage: Stage, device: str, store: Store) -> dict[str, objec
     speeds = speeds_on(store, device, [shape])
     if not speeds.knows(shape):
         return {}
-    seconds = 3600 * stage_cost(stage, speeds).gpu_hours
+    seconds = 3600 * stage_cost(stage, speeds, packed=packed_by_manifest(store)).gpu_hours
     return {"estimated_device_seconds": round(seconds, 3), "estimate_basis": speeds.of(shape).basis}
 
 

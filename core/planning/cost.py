@@ -1,8 +1,8 @@
 """What a stage costs: tokens from the recipe, FLOPs from the architecture, GPU-hours from the speed of a device.
 
-Pretraining and recalibration count to the token. Fine-tunes are estimated, since their length is known only once their
-mixture is packed; they are counted apart. Evaluations, exports and all that runs on processors count nothing: minutes
-beside hours.
+Pretraining and recalibration count to the token. Fine-tunes are estimated until their mixture is packed, since only
+then their length is known; they are counted apart. Evaluations, exports and all that runs on processors count nothing:
+minutes beside hours.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from math import inf
 from core.planning.mixture_length import assumed_tokens
 from core.planning.speed import ASSUMED, Shape, Speeds, shape_of
 from core.planning.stage import Stage
+from core.planning.stream_length import PackedRows, nothing_packed
 from core.recipes.recipe import Recipe, RecipeError
 from core.stages.identity import FinetuneIdentity, MixtureIdentity, TrainingIdentity
 
@@ -79,7 +80,9 @@ def training_cost(identity: TrainingIdentity, first_step: int, end_step: int, sp
     return Cost(tokens, tokens * identity.architecture.flops_per_token, _hours(tokens, shape, speeds))
 
 
-def stage_cost(stage: Stage, speeds: Speeds = ASSUMED, checkpoint_step: int = 0) -> Cost:
+def stage_cost(
+    stage: Stage, speeds: Speeds = ASSUMED, checkpoint_step: int = 0, packed: PackedRows = nothing_packed
+) -> Cost:
     """The cost of making a stage, from its beginning or from a checkpoint; nothing for a stage that trains nothing."""
     identity, shape = stage.identity, shape_of(stage)
     if isinstance(identity, TrainingIdentity):
@@ -87,16 +90,19 @@ def stage_cost(stage: Stage, speeds: Speeds = ASSUMED, checkpoint_step: int = 0)
     if shape is None:
         return Cost()
     assert isinstance(identity, FinetuneIdentity)
-    tokens = max(0, finetuning_steps(stage) - checkpoint_step) * identity.batch_tokens
+    tokens = max(0, finetuning_steps(stage, packed) - checkpoint_step) * identity.batch_tokens
     flops = tokens * shape.architecture.flops_per_token
     return Cost(flops=flops, gpu_hours=_hours(tokens, shape, speeds), tokens_finetuning=tokens)
 
 
-def finetuning_steps(stage: Stage) -> int:
-    """Optimizer steps that a fine-tune is assumed to take: one pass over its mixture."""
+def finetuning_steps(stage: Stage, packed: PackedRows = nothing_packed) -> int:
+    """Optimizer steps that a fine-tune takes, as assumed until its mixture is packed: one pass over the mixture."""
     identity, mixture = stage.identity, stage.inputs["mixture"].identity
     assert isinstance(identity, FinetuneIdentity)
     assert isinstance(mixture, MixtureIdentity)
+    rows = packed(stage.inputs["mixture"])
+    if rows is not None:
+        return -(-rows * identity.sequence_length // identity.batch_tokens)
     return -(-assumed_tokens(mixture.training, mixture.row_tokens) // identity.batch_tokens)
 
 

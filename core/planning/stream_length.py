@@ -17,13 +17,14 @@ from artifacts.store import Found, Store
 from core.planning.progress import Survey
 from core.planning.stage import Resolve, Stage
 from core.recipes.recipe import Corpus
-from core.stages.identity import PackIdentity, TokenizerIdentity
+from core.stages.identity import MixtureIdentity, PackIdentity, TokenizerIdentity
+from core.stages.kind import StageKind
 
 GROUP = "group-"  # how the role of every group begins
-ROWS_FILE = "rows.bin"  # of a packed group
+ROWS_FILES = {StageKind.PACK: "rows.bin", StageKind.MIXTURE: "train.rows.bin"}
 LARGEST_OF_TWO_BYTES = 65_536  # vocabulary whose ids fit in 16 bits
 
-PackedRows = Callable[[Stage], int | None]  # the rows of a group; None: it is not packed
+PackedRows = Callable[[Stage], int | None]  # the rows of a group or a mixture; None: it is not packed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,7 @@ def stream_length(
 
 
 def nothing_packed(_group: Stage) -> int | None:
-    """The rows of groups of which nothing is known."""
+    """The rows of groups and mixtures of which nothing is known."""
     return None
 
 
@@ -115,29 +116,29 @@ def measured_by(packed: PackedRows) -> Resolve:
 
 
 def packed_in(survey: Survey) -> PackedRows:
-    """The rows of the groups that a listing shows: by the size of their files, so that no manifest is read."""
+    """The rows of the groups and mixtures in a listing: by the size of their files, so that no manifest is read."""
 
-    def rows(group: Stage) -> int | None:
-        found = survey.get(group.address.folder, Found())
-        size = None if found.damaged else found.files.get(ROWS_FILE)
-        return None if size is None else size // _row_bytes(group)
+    def rows(packed: Stage) -> int | None:
+        found = survey.get(packed.address.folder, Found())
+        size = None if found.damaged else found.files.get(ROWS_FILES[packed.kind])
+        return None if size is None else size // _row_bytes(packed)
 
     return rows
 
 
 def packed_by_manifest(store: Store) -> PackedRows:
-    """The rows of the groups that are committed, by their manifests. Raises `StoreError`."""
+    """The rows of the groups and mixtures that are committed, by their manifests. Raises `StoreError`."""
 
-    def rows(group: Stage) -> int | None:
-        manifest = store.manifest(group.address)
+    def rows(packed: Stage) -> int | None:
+        manifest = store.manifest(packed.address)
         return None if manifest is None else int(manifest.metrics["rows"])
 
     return rows
 
 
-def _row_bytes(group: Stage) -> int:
-    identity, tokenizer = group.identity, group.inputs["tokenizer"].identity
-    assert isinstance(identity, PackIdentity)
+def _row_bytes(packed: Stage) -> int:
+    identity, tokenizer = packed.identity, packed.inputs["tokenizer"].identity
+    assert isinstance(identity, PackIdentity | MixtureIdentity)
     assert isinstance(tokenizer, TokenizerIdentity)
     return identity.row_tokens * id_bytes(tokenizer.vocabulary_size)
 

@@ -25,7 +25,14 @@ def test_the_assumed_fine_tunes_have_the_documented_lengths() -> None:
         normal, long = only(tag, StageKind.SFT), only(tag, StageKind.LONG_SFT)
         assert 430 <= finetuning_steps(normal) <= 480
         added = (finetuning_steps(long) - finetuning_steps(normal)) * 2**20
-        assert 0.4e9 <= added <= 0.9e9
+        assert 0.1e9 <= added <= 0.16e9  # 100,000 and 150,000 rows
+
+
+def test_a_packed_mixture_says_how_long_the_fine_tune_is() -> None:
+    tuned = only("tiny", StageKind.SFT)
+    assert finetuning_steps(tuned, lambda _mixture: 508) == 64  # 256 of 2,048 tokens each
+    assert finetuning_steps(tuned, lambda _mixture: 512) == 64
+    assert stage_cost(tuned, packed=lambda _mixture: 513).tokens_finetuning == 65 * 2048
 
 
 def test_a_fine_tune_counts_no_pretraining_tokens_but_hours() -> None:

@@ -167,6 +167,14 @@ def test_a_listing_and_the_manifests_tell_the_same_rows(tmp_path: Path) -> None:
     assert packed_by_manifest(store)(group) == packed_in(store.survey())(group) == 5
 
 
+def test_a_packed_mixture_tells_its_training_rows(tmp_path: Path) -> None:
+    store = Store.open(str(tmp_path / "store"), tmp_path / "cache")
+    mixture = next(stage for stage in stages_of("tiny").values() if stage.kind is StageKind.MIXTURE)
+    files = {"train.rows.bin": bytes(5 * 257 * 2), "train.mask.bin": bytes(5 * 257), "validation.rows.bin": bytes(514)}
+    commit_files(store, mixture, files, rows=5)
+    assert packed_by_manifest(store)(mixture) == packed_in(store.survey())(mixture) == 5
+
+
 def test_without_a_measurement_every_tag_has_the_stages_that_its_recipe_expects() -> None:
     for tag in recipes():
         assert list(resolved_stages(tag, measured_by(nothing_packed))) == list(stages_of(tag))
