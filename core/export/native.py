@@ -2,7 +2,7 @@
 
     model_<step>.pt            flat state dict, every tensor in the dtype it trained in
     meta_<step>.json           see `core.export.native_meta`
-    optim_<step>_rank0.pt      see `core.export.native_optimizer`
+    optim_<step>_rank0.pt      see `core.export.native_optimizer`; a model that was adopted may have none
     tokenizer.pkl              pickled tiktoken.Encoding
     token_bytes.pt             int32 [V], bytes of each token, 0 for special tokens
 
@@ -35,9 +35,10 @@ def produce(context: StageContext[ExportIdentity]) -> Metrics:
     state, tokenizer = source.state, source.tokenizer
     save(dict(source.tensors()), output / f"model_{state.step:06d}.pt")
     context.report.progress(1, 3, "files", "weights")
-    slots = dict(source.tensors(OPTIMIZER))
-    optimizer = native_optimizer(slots, source.shapes, state, context.scratch)
-    save(optimizer, output / f"optim_{state.step:06d}_rank0.pt")
+    if (source.folder / OPTIMIZER).exists():
+        slots = dict(source.tensors(OPTIMIZER))
+        optimizer = native_optimizer(slots, source.shapes, state, context.scratch)
+        save(optimizer, output / f"optim_{state.step:06d}_rank0.pt")
     context.report.progress(2, 3, "files", "optimizer")
     meta = json.dumps(native_meta(source), indent=2)
     (output / f"meta_{state.step:06d}.json").write_text(meta + "\n", encoding="utf-8")

@@ -33,6 +33,7 @@ def native_meta(source: Source) -> dict[str, object]:
         "val_bpb": measured[-1] if measured else None,
         "model_config": model_config(state),
         "architecture": canonical(state.architecture),
+        "optimization": canonical(state.optimization),
         "phase": state.phase,
         "use_rope": state.use_rope,
         "user_config": user_config(state, device_rows),

@@ -22,6 +22,7 @@ VERBS = {
     StageKind.EXPORT_HF: "export Hugging Face",
     StageKind.EXPORT_TWIN: "export Qwen3 twin",
     StageKind.PUBLISH: "publish",
+    StageKind.ADOPTED: "adopt",
 }
 
 

@@ -139,6 +139,23 @@ class PublishIdentity:
     destination: str  # folder or hub
 
 
+@dataclass(frozen=True, kw_only=True)
+class AdoptedFile:
+    """One file of a checkpoint that was made elsewhere."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdoptedIdentity:
+    """A model that was trained elsewhere, and its tokenizer; no inputs: it is what its files are."""
+
+    files: tuple[AdoptedFile, ...]
+    phase: str  # base or sft
+    use_rope: bool | None  # said by whoever adopted it; None: the meta file says it
+
+
 Identity = (
     CorpusIdentity
     | TokenizerIdentity
@@ -151,6 +168,7 @@ Identity = (
     | DecontaminateIdentity
     | ExportIdentity
     | PublishIdentity
+    | AdoptedIdentity
 )
 
 IDENTITY_TYPES: dict[StageKind, type[Identity]] = {
@@ -169,4 +187,5 @@ IDENTITY_TYPES: dict[StageKind, type[Identity]] = {
     StageKind.EXPORT_HF: ExportIdentity,
     StageKind.EXPORT_TWIN: ExportIdentity,
     StageKind.PUBLISH: PublishIdentity,
+    StageKind.ADOPTED: AdoptedIdentity,
 }

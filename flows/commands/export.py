@@ -1,8 +1,9 @@
-"""`miniseries export`: one model of a tag in one layout, made if need be, and copied to where it is wanted."""
+"""`miniseries export`: a model of a tag, or an adopted one, in one layout: made if need be, copied to a folder."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -10,48 +11,103 @@ from rich.console import Console
 
 from artifacts.manifest import Manifest
 from artifacts.store import Store
+from core.adoption.artifact import export_of, find_adopted, phase_of
 from core.export.delivery import deliver
 from core.planning.catalogue import deliverable
+from core.planning.pipeline import HF_FORMAT, NATIVE_FORMAT, TWIN_FORMAT
 from core.planning.stage import Stage
-from core.recipes.table import find_recipe
+from core.planning.title import unique_title
+from core.recipes.table import canonical_tag, find_recipe, recipes
+from core.stages.context import StageError
+from core.stages.kind import StageKind
 from flows.commands.consent import Consent
-from flows.commands.run import bring_about
+from flows.commands.run import bring_about, display_on
 from flows.console import console, data_size, print_json
+from flows.stopping import stop_once
+from tasks.launch import Launcher
+from tasks.perform import Assignment, perform
 from tasks.settings import settings_from_environment
 
 Layout = Literal["native", "hf", "twin"]
 Phase = Literal["base", "sft"]
 
+KINDS: dict[Layout, tuple[StageKind, int]] = {
+    "native": (StageKind.EXPORT_NATIVE, NATIVE_FORMAT),
+    "hf": (StageKind.EXPORT_HF, HF_FORMAT),
+    "twin": (StageKind.EXPORT_TWIN, TWIN_FORMAT),
+}
 
-def export(tag: str, layout: Layout, phase: Phase | None, to: Path | None, consent: Consent) -> None:
-    """Export and say where it is. Raises what `run` raises, `RecipeError` for what the tag does not make."""
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is to be exported: `name` is a tag, or the name or key of an adopted model."""
+
+    name: str
+    layout: Layout
+    phase: Phase | None  # None: the fine-tune where there is one
+    to: Path | None  # None: it stays in the store
+
+
+def export(wanted: Wanted, consent: Consent) -> None:
+    """Export and say where it is. Raises what `run` raises, `RecipeError` for what there is not."""
     out = console()
-    stage, manifest, place = _export(tag, layout, phase, to, consent, out)
+    stage, manifest = _export(wanted, consent, out)
     size = data_size(manifest.total_bytes)
-    out.print(f"{stage.name} ({layout}): {len(manifest.files)} files, {size}: {place}", markup=False, soft_wrap=True)
+    line = f"{stage.name} ({wanted.layout}): {len(manifest.files)} files, {size}: {_place(wanted, stage)}"
+    out.print(line, markup=False, soft_wrap=True)
 
 
-def export_json(tag: str, layout: Layout, phase: Phase | None, to: Path | None, consent: Consent) -> None:
+def export_json(wanted: Wanted, consent: Consent) -> None:
     """The same; progress goes to standard error, what was exported to standard output."""
-    stage, manifest, place = _export(tag, layout, phase, to, consent, Console(file=sys.stderr))
+    stage, manifest = _export(wanted, consent, Console(file=sys.stderr))
     files = [file.model_dump() for file in manifest.files]
-    print_json({"key": stage.key, "name": stage.name, "layout": layout, "path": place, "files": files})
+    told = {"key": stage.key, "name": stage.name, "layout": wanted.layout, "path": _place(wanted, stage)}
+    print_json({**told, "files": files})
 
 
-def _export(
-    tag: str, layout: Layout, phase: Phase | None, to: Path | None, consent: Consent, out: Console
-) -> tuple[Stage, Manifest, str]:
-    recipe = find_recipe(tag)
-    role = f"{layout}-{phase or ('sft' if recipe.finetuning or recipe.long_finetuning else 'base')}"
-    stage, store = deliverable(recipe.tag, role), settings_from_environment().open_store()
-    if store.whole_manifest(stage.address) is None:
-        bring_about([recipe.tag], consent, out, until=role)
-    if to is not None:
-        return stage, deliver(store, stage.address, to), str(to.absolute())
-    return stage, _manifest(store, stage), store.path_of(stage.address)
-
-
-def _manifest(store: Store, stage: Stage) -> Manifest:
+def _export(wanted: Wanted, consent: Consent, out: Console) -> tuple[Stage, Manifest]:
+    store = settings_from_environment().open_store()
+    if canonical_tag(wanted.name) not in recipes() and (adopted := find_adopted(store, wanted.name)) is not None:
+        stage = _of_adopted(wanted, adopted, store, out)
+    else:
+        stage = _of_tag(wanted, consent, store, out)
+    if wanted.to is not None:
+        return stage, deliver(store, stage.address, wanted.to)
     manifest = store.manifest(stage.address)
     assert manifest is not None, stage.address  # it was there, or was made
-    return manifest
+    return stage, manifest
+
+
+def _of_tag(wanted: Wanted, consent: Consent, store: Store, out: Console) -> Stage:
+    recipe = find_recipe(wanted.name)
+    phase = wanted.phase or ("sft" if recipe.finetuning or recipe.long_finetuning else "base")
+    role = f"{wanted.layout}-{phase}"
+    stage = deliverable(recipe.tag, role)
+    if store.whole_manifest(stage.address) is None:
+        bring_about([recipe.tag], consent, out, until=role)
+    return stage
+
+
+def _of_adopted(wanted: Wanted, adopted: Stage, store: Store, out: Console) -> Stage:
+    kind, format_version = KINDS[wanted.layout]
+    stage = export_of(adopted, kind, format_version)
+    if wanted.phase not in (None, phase := phase_of(adopted)):
+        raise StageError(f"{adopted.name} was adopted as a model of phase {phase}; leave out --phase")
+    if store.whole_manifest(stage.address) is None:
+        with stop_once():
+            perform(
+                Assignment(
+                    stage=stage,
+                    settings=settings_from_environment(),
+                    launcher=Launcher.PROCESS,
+                    title=unique_title(stage),
+                    display=display_on(out),
+                )
+            )
+    return stage
+
+
+def _place(wanted: Wanted, stage: Stage) -> str:
+    if wanted.to is not None:
+        return str(wanted.to.absolute())
+    return settings_from_environment().open_store().path_of(stage.address)

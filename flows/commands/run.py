@@ -50,7 +50,7 @@ def bring_about(tags: Sequence[str], consent: Consent, out: Console, until: str 
     if needed:
         require_consent(plan, store, consent)
         out.print(f"to do: {estimate(plan)}", markup=False, soft_wrap=True)
-    return _run_flow(plan, _display(out))
+    return _run_flow(plan, display_on(out))
 
 
 def require_complete(result: RunResult) -> None:
@@ -107,7 +107,8 @@ def _cached(plan: Plan, display: Display) -> RunResult:
     return RunResult(tags=plan.tags, stages=references)
 
 
-def _display(out: Console) -> Display:
+def display_on(out: Console) -> Display:
+    """Bars on a terminal, lines with the time of day elsewhere."""
     if out.is_terminal:
         return BarDisplay(out)
     logger = logging.getLogger("miniseries.run")

@@ -6,12 +6,14 @@ No golden stage reads what another one made: when the meaning of one kind change
 from __future__ import annotations
 
 import json
+import pickle
 from dataclasses import asdict
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import torch
 from fixed_models import BASE, CHAT, LENGTH, VOCABULARY, write_model
 from fixed_text import numbers, some_documents
 
@@ -145,6 +147,22 @@ class FixedInputs:
     def chat_model(self) -> Path:
         """Fine-tuned, without RoPE, ReLU squared."""
         return self._model("chat-model", CHAT)
+
+    @cached_property
+    def checkpoint(self) -> Path:
+        """A base model and its tokenizer as nanochat writes them."""
+        folder, architecture = self.folder("checkpoint"), BASE.architecture
+        torch.save(load_weights(self.base_model), folder / "model_000006.pt")
+        config = {"sequence_len": LENGTH, "vocab_size": VOCABULARY, "n_embd": architecture.width}
+        config |= {
+            "n_layer": architecture.depth,
+            "n_head": architecture.heads,
+            "n_kv_head": architecture.key_value_heads,
+        }
+        meta = {"step": 6, "val_bpb": 2.25, "model_config": config, "loop_state": {"smooth_train_loss": 4.5}}
+        (folder / "meta_000006.json").write_text(json.dumps(meta))
+        (folder / "tokenizer.pkl").write_bytes(pickle.dumps(Tokenizer.load(self.tokenizer).encoding))
+        return folder
 
     @cached_property
     def native_base(self) -> Path:

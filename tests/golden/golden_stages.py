@@ -24,6 +24,7 @@ from core.recipes.vocabulary import SPECIAL_TOKENS, SPLIT_PATTERN
 from core.stages.child import find_producer
 from core.stages.context import StageContext
 from core.stages.identity import (
+    AdoptedIdentity,
     CorpusIdentity,
     DecontaminateIdentity,
     EvaluateIdentity,
@@ -195,6 +196,12 @@ CASES: Mapping[StageKind, Mapping[str, Case]] = {
                 destination="folder",
             ),
             DELIVERED,
+        )
+    },
+    StageKind.ADOPTED: {
+        "base": Case(
+            AdoptedIdentity(files=(), phase="base", use_rope=False),
+            {"checkpoint": "checkpoint", "tokenizer": "checkpoint"},
         )
     },
 }
