@@ -1,4 +1,5 @@
-"""prefect.yaml, generated from the recipe table: `pipeline/<tag>` for every tag, and `miniseries/all` for the 20.
+"""prefect.yaml, generated from the recipe table: `pipeline/<tag>` for every tag, `miniseries/all` for the 20, and
+`republish/weekly`, which looks after what is published.
 
 `python -m flows.deployments > prefect.yaml`; a test fails when the committed file is not what this prints.
 The tiny family runs on the pool `cpu`; everything else on `h100`, where the flow and its torchrun share the node.
@@ -24,7 +25,19 @@ definitions:
   miniseries: &miniseries
     entrypoint: flows/miniseries.py:miniseries
     tags: [miniseries]
+  republish: &republish
+    entrypoint: flows/republish.py:republish
+    tags: [miniseries]
 deployments:
+"""
+
+REPUBLISH = """\
+  - <<: *republish
+    name: weekly
+    description: "audit what this store published, render its cards anew, and correct what differs"
+    parameters: {tags: null, dry_run: false}
+    work_pool: {name: cpu}
+    schedules: [{cron: "0 4 * * 1", timezone: UTC, slug: weekly}]
 """
 
 
@@ -53,7 +66,8 @@ def description(recipe: Recipe) -> str:
 
 def prefect_yaml() -> str:
     """The text of prefect.yaml."""
-    return HEADER + "".join(map(_tag_deployment, recipes().values())) + _family_deployment(chosen_family())
+    tags = "".join(map(_tag_deployment, recipes().values()))
+    return HEADER + tags + _family_deployment(chosen_family()) + REPUBLISH
 
 
 def _tag_deployment(recipe: Recipe) -> str:

@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -89,6 +89,7 @@ class Assignment:
     title: str
     display: Display
     devices: str | None = None  # GPUs that its processes see, as CUDA_VISIBLE_DEVICES; None: all
+    environment: Callable[[Stage], Mapping[str, str]] = lambda _stage: {}  # of its process besides ours: secrets
     stop: threading.Event = field(default_factory=threading.Event)
 
     def check_stop(self) -> None:
@@ -98,7 +99,7 @@ class Assignment:
 
 
 @dataclass(frozen=True)
-class _Inputs:
+class Inputs:
     """What a stage is made from, by role."""
 
     folders: Mapping[str, Path]  # of verified files
@@ -185,14 +186,14 @@ def _make(assignment: Assignment, store: Store, lease: HeldLease) -> Manifest:
     """Make the stage from what it needs; of the groups of a stream, from those that hold its rows."""
     stage = measured_by(packed_by_manifest(store))(assignment.stage)
     assignment = replace(assignment, stage=stage)
-    with _inputs(assignment, store) as inputs:
+    with held_inputs(assignment, store) as inputs:
         store.discard(stage.address, lease)
         with store.attempt(stage.address, lease) as attempt:
             return _committed(assignment, store, lease, inputs, attempt)
 
 
 @contextmanager
-def _inputs(assignment: Assignment, store: Store) -> Iterator[_Inputs]:
+def held_inputs(assignment: Assignment, store: Store) -> Iterator[Inputs]:
     """What the stage needs; what is not streamed is brought to local disk and stays there while the block runs."""
     streamed, folders = streamed_artifacts(assignment.stage, store), {}
     with ExitStack() as held:
@@ -203,10 +204,10 @@ def _inputs(assignment: Assignment, store: Store) -> Iterator[_Inputs]:
                 folders[role] = held.enter_context(store.hold(needed.address, without=unread))
         if assignment.stage.kind is StageKind.PUBLISH:  # whose cards tell what their models were made from
             folders[LINEAGE_ROLE] = held.enter_context(gathered_lineage(assignment.stage, store))
-        yield _Inputs(folders, streamed)
+        yield Inputs(folders, streamed)
 
 
-def _committed(assignment: Assignment, store: Store, lease: HeldLease, inputs: _Inputs, attempt: Attempt) -> Manifest:
+def _committed(assignment: Assignment, store: Store, lease: HeldLease, inputs: Inputs, attempt: Attempt) -> Manifest:
     stage = assignment.stage
     specification = _specification(stage, assignment.settings, inputs, attempt, lease)
     provenance = capture()
@@ -237,7 +238,7 @@ def _estimate(stage: Stage, outcome: Outcome, store: Store) -> dict[str, object]
 
 
 def _specification(
-    stage: Stage, settings: RunSettings, inputs: _Inputs, attempt: Attempt, lease: HeldLease
+    stage: Stage, settings: RunSettings, inputs: Inputs, attempt: Attempt, lease: HeldLease
 ) -> Specification:
     identity = canonical(stage.identity)
     assert isinstance(identity, dict)
@@ -267,7 +268,7 @@ def _run_child(assignment: Assignment, specification: Specification, lease: Held
         code = supervise(
             command(assignment.launcher, path, settings.runtime.processes),
             log=output,
-            environment={} if assignment.devices is None else {VISIBLE: assignment.devices},
+            environment={**_visible(assignment.devices), **assignment.environment(stage)},
             grace_seconds=settings.grace_seconds,
             family=child.record,
             line=child.hear,
@@ -275,6 +276,10 @@ def _run_child(assignment: Assignment, specification: Specification, lease: Held
         )
         outcomes = read_outcomes(Path(folder))
     return _judge(stage, code, outcomes, child.tail, output)
+
+
+def _visible(devices: str | None) -> Mapping[str, str]:
+    return {} if devices is None else {VISIBLE: devices}
 
 
 class _Child:

@@ -20,6 +20,7 @@ from prefect.states import Cancelled, Completed
 
 from artifacts.errors import LeaseLost, StoreUnavailable
 from core.planning.catalogue import stage_of_key
+from core.planning.stage import Stage
 from core.stages.kind import StageKind
 from tasks.display import Display, display_with
 from tasks.launch import Launcher
@@ -30,11 +31,21 @@ from tasks.stopping import stop_event
 RETRY_DELAYS_SECONDS = (1.0, 3.0, 9.0)  # a killed process can start again at once, a network may need a while
 PASSING = (StageInterrupted, StoreUnavailable, LeaseLost)  # a stage that was lost to another run is waited for
 Summary = Callable[[Mapping[str, object]], str]
+Environment = Callable[[Stage], Mapping[str, str]]
 Ending = State[dict[str, object]] | dict[str, object]
 
 
-def stage_task(kind: StageKind, *, launcher: Launcher, retries: int, summary: Summary) -> Task[..., Any]:
-    """The task that performs stages of `kind`; it retries only what a machine did, never what a recipe caused."""
+def _nothing_more(_stage: Stage) -> Mapping[str, str]:
+    return {}
+
+
+def stage_task(
+    kind: StageKind, *, launcher: Launcher, retries: int, summary: Summary, environment: Environment = _nothing_more
+) -> Task[..., Any]:
+    """The task that performs stages of `kind`; it retries only what a machine did, never what a recipe caused.
+
+    `environment` is asked, when a stage is really made, for variables that its process gets besides ours.
+    """
 
     def perform_stage(tag: str, key: str, title: str, devices: str | None = None) -> Ending:
         assignment = Assignment(
@@ -44,6 +55,7 @@ def stage_task(kind: StageKind, *, launcher: Launcher, retries: int, summary: Su
             title=title,
             display=run_display(),
             devices=devices,
+            environment=environment,
             stop=stop_event(),
         )
         return ending_of(assignment, summary)

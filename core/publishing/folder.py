@@ -16,8 +16,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from artifacts.transfer import at_once, sha256_of
+from artifacts.transfer import at_once
 from core.publishing.place import open_place
+from core.publishing.published import PublishedFiles, open_published
 from core.publishing.repository import (
     CARD,
     INDEX,
@@ -61,6 +62,7 @@ class FolderDestination:
         """`scratch` is a folder for files on their way; raises `StageError` when there is no URL."""
         if not url:
             raise StageError("there is no place to publish to; set MINISERIES_HUB to a folder or s3://bucket/prefix")
+        self._url = url
         self._place = open_place(url)
         self._scratch = scratch
 
@@ -69,21 +71,9 @@ class FolderDestination:
         there = self._look(repository)
         return _difference(repository, there, _known(repository, there, ()))
 
-    def damaged(self, repository: Repository) -> list[str]:
-        """Read every byte that the index lists."""
-        there = self._look(repository)
-
-        def is_sound(item: tuple[str, str]) -> bool:
-            path, sha256 = item
-            staged = self._scratch / sha256
-            staged.unlink(missing_ok=True)
-            try:
-                is_there = self._place.download(f"{repository.id}/{path}", staged, there.sizes.get(path, 0))
-                return is_there and sha256_of(staged) == sha256
-            finally:
-                staged.unlink(missing_ok=True)
-
-        return [path for path, sha256 in decode_index(there.index).items() if not is_sound((path, sha256))]
+    def published(self, repository: Repository) -> PublishedFiles:
+        """A folder or a bucket's prefix."""
+        return open_published(f"{self._url}/{repository.id}", self._scratch / "published" / repository.id)
 
     def publish(self, repository: Repository, distrusted: Collection[str] = ()) -> Published:
         """Write what differs, remove what an earlier publication left behind; `url` is relative to the destination."""

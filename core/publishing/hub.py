@@ -19,9 +19,9 @@ from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoSibling
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
-from artifacts.transfer import sha256_of
 from core.publishing.hub_errors import one_line_errors
 from core.publishing.patience import Patience, ResultT
+from core.publishing.published import HubFiles
 from core.publishing.repository import (
     INDEX,
     Difference,
@@ -89,22 +89,9 @@ class HubDestination:
         """By sha256 for large files, by git's own hash for the others: no file but the index is downloaded."""
         return self._tried(repository.id, lambda: self._look(repository)).difference(repository)
 
-    def damaged(self, repository: Repository) -> list[str]:
-        """By the same hashes; small files that this repository has with another content are downloaded and hashed."""
-        there = self._tried(repository.id, lambda: self._look(repository))
-        known = {(file.path, file.sha256): file for file in repository.files}
-
-        def is_sound(path: str, sha256: str) -> bool:
-            found = there.files.get(path)
-            if found is None:
-                return False
-            if found.lfs is not None:
-                return found.lfs.sha256 == sha256
-            if (path, sha256) in known:
-                return is_same(found, known[path, sha256])
-            return self._tried(repository.id, lambda: sha256_of(self._download(repository, there, path))) == sha256
-
-        return [path for path, sha256 in there.listed.items() if not is_sound(path, sha256)]
+    def published(self, repository: Repository) -> HubFiles:
+        """Read at its newest commit."""
+        return HubFiles(repository.id, self._scratch / "published" / repository.id)
 
     def publish(self, repository: Repository, distrusted: Collection[str] = ()) -> Published:
         """Commit the difference on top of the revision that was compared; `distrusted` adds nothing, all is compared.

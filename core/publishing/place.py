@@ -1,4 +1,4 @@
-"""Where destination `folder` keeps its files: a local folder or a bucket, with the five operations it needs.
+"""Where destination `folder` keeps its files: a local folder or a bucket, with the four operations it needs.
 
 Not the store's own folder storage, which keeps private files beside what it stores: here nothing stands that
 was not published. A file is copied beside its name and renamed, so a reader sees the old one or the new one.
@@ -32,9 +32,6 @@ class Place(Protocol):
 
     def upload(self, source: Path, path: str) -> None:
         """Write a file of any size."""
-
-    def download(self, path: str, target: Path, size: int) -> bool:
-        """Bring a file of about `size` bytes to `target`; False when there is none."""
 
     def delete(self, paths: Iterable[str]) -> None:
         """Remove files; those that do not exist are as good as removed."""
@@ -72,15 +69,6 @@ class LocalPlace:
             finally:
                 part.unlink(missing_ok=True)
             flush(target.parent)
-
-    def download(self, path: str, target: Path, size: int) -> bool:
-        """A link: the file is on this machine already."""
-        source = self._root / path
-        with one_line_errors():
-            if not source.is_file():
-                return False
-            target.symlink_to(source)
-        return True
 
     def delete(self, paths: Iterable[str]) -> None:
         """Unlink files."""

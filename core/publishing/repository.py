@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from artifacts.transfer import at_once, sha256_of
+from core.publishing.published import PublishedFiles
 
 CARD = "README.md"
 INDEX = ".miniseries.json"
@@ -80,8 +81,8 @@ class Destination(Protocol):
     def compare(self, repository: Repository) -> Difference:
         """Say what publishing would change, from the bytes that stand there; raises as `publish` does."""
 
-    def damaged(self, repository: Repository) -> list[str]:
-        """The files there that are missing, or not what the index beside them says; read-only."""
+    def published(self, repository: Repository) -> PublishedFiles:
+        """What stands there, to be read by anybody."""
 
     def publish(self, repository: Repository, distrusted: Collection[str] = ()) -> Published:
         """Make the repository there equal to this one, as a new version if anything differs.
