@@ -22,7 +22,7 @@ from core.data.corpus.artifact import Corpus, Shard, shard_file, write_documents
 from core.data.packed_documents import PackedDocuments
 from core.data.rows import RowsWriter
 from core.data.tokenizer import Tokenizer
-from core.model.checkpoint import ModelState
+from core.model.checkpoint import ModelState, load_weights
 from core.posttraining.conversation import Conversation, Part, assistant, user
 from core.posttraining.held_out import HeldOut, write_held_out
 from core.posttraining.questions import Question, write_questions
