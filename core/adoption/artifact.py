@@ -103,6 +103,12 @@ def phase_of(adopted: Stage) -> str:
     return adopted.identity.phase
 
 
+def require_phase(adopted: Stage, phase: str | None) -> None:
+    """Raise `StageError` when a model of another phase was asked for."""
+    if phase not in (None, phase_of(adopted)):
+        raise StageError(f"{adopted.name} was adopted as a model of phase {phase_of(adopted)}; leave out --phase")
+
+
 def _is_of_key(address: Address, wanted: str) -> bool:
     """`address` has the key cut to 12 characters."""
     return address.key.startswith(wanted) or wanted.startswith(address.key)

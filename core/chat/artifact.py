@@ -1,4 +1,4 @@
-"""Which artifact of a tag one talks to: its fine-tune, the long one for `_long`, or the base where there is none."""
+"""Which artifact one talks to: a fine-tune, of a `_long` tag the long one, a base without one; or an adopted model."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Literal
 
 from artifacts.errors import ArtifactMissing
 from artifacts.store import Store
+from core.adoption.artifact import find_adopted, require_phase
 from core.evaluation.subject import Subject
 from core.planning.pipeline import finetune_stage
 from core.planning.pretraining import base_stage, tokenizer_stage
 from core.planning.stage import Stage
 from core.recipes.recipe import Recipe, RecipeError
-from core.recipes.table import find_recipe
+from core.recipes.table import canonical_tag, find_recipe, recipes
 from core.stages.kind import StageKind
 from core.stages.unread import FOR_TRAINING
 
@@ -34,6 +35,14 @@ class ModelStages:
                 raise ArtifactMissing(f"{self.tag} is not in store {store.url} yet: run `miniseries run {self.tag}`")
         with store.hold(self.model.address, without=FOR_TRAINING) as model, store.hold(self.tokenizer.address) as words:
             return Subject.load(model, words)
+
+
+def chosen_model(name: str, phase: Phase | None, store: Store) -> ModelStages:
+    """The model of a tag (see `model_stages`), or the adopted one of that name or key; a tag goes first."""
+    if canonical_tag(name) in recipes() or (adopted := find_adopted(store, name)) is None:
+        return model_stages(name, phase)
+    require_phase(adopted, phase)
+    return ModelStages(adopted.name, adopted, adopted)
 
 
 def model_stages(tag: str, phase: Phase | None = None) -> ModelStages:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from io import TextIOWrapper
 
 from artifacts.errors import StoreError
-from core.chat.artifact import Phase, model_stages
+from core.chat.artifact import Phase, chosen_model
 from core.chat.conversing import REFUSALS, converse, converse_in_pipe
 from core.chat.session import ChatError, Session
 from core.chat.settings import ChatSettings
@@ -20,8 +20,9 @@ STANDARD_INPUT = "-"  # as the message of -p
 
 def chat(tag: str, phase: Phase | None, prompt: str | None, settings: ChatSettings) -> None:
     """Answer `prompt`, or every line of a pipe, or a person. Raises `StoreError` for what cannot be answered."""
-    stages = model_stages(tag, phase)
-    model = TextModel(stages.tag, stages.load(settings_from_environment().open_store()))
+    store = settings_from_environment().open_store()
+    stages = chosen_model(tag, phase, store)
+    model = TextModel(stages.tag, stages.load(store))
     if settings.direction is not None and settings.direction not in model.speaker.ways:
         raise StoreError(f"{model.name} reads {' and '.join(model.speaker.ways)}, not {settings.direction}")
     session = Session(model, settings, _display())

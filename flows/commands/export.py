@@ -11,14 +11,13 @@ from rich.console import Console
 
 from artifacts.manifest import Manifest
 from artifacts.store import Store
-from core.adoption.artifact import export_of, find_adopted, phase_of
+from core.adoption.artifact import export_of, find_adopted, require_phase
 from core.export.delivery import deliver
 from core.planning.catalogue import deliverable
 from core.planning.pipeline import HF_FORMAT, NATIVE_FORMAT, TWIN_FORMAT
 from core.planning.stage import Stage
 from core.planning.title import unique_title
 from core.recipes.table import canonical_tag, find_recipe, recipes
-from core.stages.context import StageError
 from core.stages.kind import StageKind
 from flows.commands.consent import Consent
 from flows.commands.run import bring_about, display_on
@@ -91,8 +90,7 @@ def _of_tag(wanted: Wanted, consent: Consent, store: Store, out: Console) -> Sta
 def _of_adopted(wanted: Wanted, adopted: Stage, store: Store, out: Console) -> Stage:
     kind, format_version = KINDS[wanted.layout]
     stage = export_of(adopted, kind, format_version)
-    if wanted.phase not in (None, phase := phase_of(adopted)):
-        raise StageError(f"{adopted.name} was adopted as a model of phase {phase}; leave out --phase")
+    require_phase(adopted, wanted.phase)
     if store.whole_manifest(stage.address) is None:
         with stop_once():
             perform(

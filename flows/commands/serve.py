@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from core.chat.artifact import Phase, model_stages
+from core.chat.artifact import Phase, chosen_model
 from core.chat.text_model import TextModel
 from core.serving.limits import Limits
 from core.serving.server import access_for, listen, run_server
@@ -21,9 +21,9 @@ def serve(
 ) -> None:
     """Serve the models of `tags` until SIGTERM or Ctrl-C. Raises `StoreError` for what cannot be served."""
     access = access_for(host, os.environ.get(KEY_VARIABLE) or None, allow_no_key=allow_no_key)
-    chosen = [model_stages(tag, phase) for tag in dict.fromkeys(tags)]
+    store = settings_from_environment().open_store()
+    chosen = [chosen_model(tag, phase, store) for tag in dict.fromkeys(tags)]
     with listen(host, port) as listening:
-        store = settings_from_environment().open_store()
         models = [TextModel(stages.tag, stages.load(store)) for stages in chosen]
         names = ", ".join(model.name for model in models)
         print(f"{names}: {_url(host, listening.getsockname()[1])} (API: /v1)", file=sys.stderr, flush=True)

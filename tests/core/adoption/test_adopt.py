@@ -15,6 +15,7 @@ from artifacts.errors import StoreError
 from artifacts.store import Store
 from core.adoption.adopt import sha256_of
 from core.adoption.artifact import Adoption, adopt, adopted_stage, find_adopted
+from core.chat.artifact import chosen_model
 from core.model.checkpoint import load_model, load_state
 from core.stages.context import StageError
 from core.stages.identity import ExportIdentity
@@ -221,6 +222,17 @@ def test_a_checkpoint_is_adopted_once_and_found_by_name_and_key(store: Store, th
     adopt(Adoption(folder=theirs.write(), name="mine"), store)
     with pytest.raises(StoreError, match="mine names 2 adopted models"):
         find_adopted(store, "mine")
+
+
+def test_an_adopted_model_can_be_talked_to(store: Store, theirs: Any) -> None:
+    stage, _ = adopt(Adoption(folder=theirs.write(), name="mine"), store)
+    chosen = chosen_model("mine", None, store)
+    assert (chosen.tag, chosen.model.key, chosen.tokenizer.key) == ("mine", stage.key, stage.key)
+    subject = chosen.load(store)
+    assert subject.tokenizer.vocabulary_size == subject.state.architecture.vocabulary_size
+    with pytest.raises(StageError, match="mine was adopted as a model of phase base; leave out --phase"):
+        chosen_model("mine", "sft", store)
+    assert chosen_model("tiny", "base", store).tag == "tiny"
 
 
 def test_the_phase_must_be_known(store: Store, theirs: Any, tmp_path: Path) -> None:
