@@ -74,6 +74,13 @@ EXPORT_EXAMPLES = """Examples:
   miniseries export tiny_drope_50 --layout native --phase base --to ~/.cache/nanochat/base_checkpoints/tiny
   miniseries export d20_40tpp --json"""
 
+ADOPT_EXAMPLES = """Examples:
+
+\b
+  miniseries adopt ~/.cache/nanochat/base_checkpoints/d20 --tokenizer ~/.cache/nanochat/tokenizer
+  miniseries adopt downloaded/nanochat-d18_9tpp_drope_50-sft --phase sft --no-rope --tag d18_theirs
+  miniseries export d18_theirs --layout hf --to exported"""
+
 PUBLISH_EXAMPLES = """Examples:
 
 \b
@@ -243,7 +250,7 @@ def data_command(
 
 @app.command("export", epilog=EXPORT_EXAMPLES)
 def export_command(
-    tag: Tag,
+    tag: Annotated[str, typer.Argument(help="A tag, or the name or key of an adopted model.")],
     layout: Annotated[
         Literal["native", "hf", "twin"],
         typer.Option(help="nanochat's checkpoints; transformers; the twin for engines without remote code."),
@@ -263,7 +270,31 @@ def export_command(
     from flows.commands.consent import Consent
 
     consent = Consent(budget_hours=budget_hours, accept_retrain=accept_retrain, yes=yes)
-    (command.export_json if json else command.export)(tag, layout, phase, to, consent)
+    wanted = command.Wanted(name=tag, layout=layout, phase=phase, to=to)
+    (command.export_json if json else command.export)(wanted, consent)
+
+
+@app.command("adopt", epilog=ADOPT_EXAMPLES)
+def adopt_command(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A checkpoint in nanochat's layout; the newest step.")],
+    phase: Annotated[
+        Literal["base", "sft"] | None, typer.Option(help="What it is; default: as its files or its folder say.")
+    ] = None,
+    tag: Annotated[str | None, typer.Option(metavar="NAME", help="How to call it; default: as its folder.")] = None,
+    use_rope: Annotated[
+        bool | None, typer.Option("--use-rope/--no-rope", help="Needed where the meta file does not say it.")
+    ] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where tokenizer.pkl is; default: beside the model.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Take a model that was trained with nanochat into the store, to be exported from there."""
+    from core.adoption.artifact import Adoption
+    from flows.commands import adopt as command
+
+    adoption = Adoption(folder=folder, tokenizer=tokenizer, phase=phase, name=tag, use_rope=use_rope)
+    (command.adopt_folder_json if json else command.adopt_folder)(adoption)
 
 
 @app.command("publish", epilog=PUBLISH_EXAMPLES)
