@@ -3,8 +3,9 @@
 A thread keeps the group that is being read and the one after it on local disk, through the cache that all processes of
 a machine share; which group that is follows from the row number, so a wrap-around, a resume and a repeated step are
 nothing special. Of what has been read, the group needed latest makes room first.
-Trouble with a group is raised when its rows are needed and not before: a store that is away for a moment, or a cache
-that other stages fill, stops nothing while rows are at hand.
+Trouble with a group is raised when its rows are needed and not before: a store that is away for a moment stops nothing
+while rows are at hand. A cache that is full of what stages hold may delay what is needed later; what is needed now
+exceeds its limit by one group.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from core.stages.streamed import StreamedInput
 
 PATIENCE_SECONDS = 300.0  # for rows that are needed now; below the ten minutes that other ranks wait in a collective
 PAUSES_SECONDS = (0.2, 1.0, 5.0, 15.0)  # before a group is tried again; the last one repeats
+FULL_SECONDS = 1.0  # that rows which are needed now wait for room; longer than another rank is behind
 CLOSING_SECONDS = 2.0  # for a download under way when the stage ends; the process's end frees what it held
 
 
@@ -59,6 +61,7 @@ class StreamedRows:
         self._patience_seconds = patience_seconds
         self._changed = threading.Condition()
         self._visit: int | None = None  # being read; None before the first row was asked for
+        self._since = 0.0  # when its first row was asked for
         self._arrived: dict[int, Arrived] = {}  # by group
         self._trouble: dict[int, StoreError] = {}  # why a group is not there yet
         self._failed: dict[int, Exception] = {}  # and will not come
@@ -90,7 +93,7 @@ class StreamedRows:
         group, deadline = visit % len(self._groups), time.monotonic() + self._patience_seconds
         with self._changed:
             if visit != self._visit:
-                self._visit = visit
+                self._visit, self._since = visit, time.monotonic()
                 self._changed.notify_all()
             while (arrived := self._arrived.get(group)) is None:
                 if group in self._failed:
@@ -108,7 +111,7 @@ class StreamedRows:
         attempts = 0
         while True:
             with self._changed:
-                lacking = self._let_go()
+                lacking, visit = self._let_go(), self._visit
                 if self._closed:
                     break
                 if lacking is None:
@@ -118,11 +121,15 @@ class StreamedRows:
             if self._bring(lacking):
                 attempts = 0
                 continue
-            with self._changed:
-                self._changed.wait(PAUSES_SECONDS[min(attempts, len(PAUSES_SECONDS) - 1)])
-            attempts += 1
+            pause = PAUSES_SECONDS[min(attempts, len(PAUSES_SECONDS) - 1)]
+            attempts = 0 if self._moved_from(visit, pause) else attempts + 1
         for arrived in self._arrived.values():
             arrived.files.release()
+
+    def _moved_from(self, visit: int | None, seconds: float) -> bool:
+        """Wait that long; at once True when the reader has moved on, maybe while the last try was under way."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._closed or self._visit != visit, seconds)
 
     def _let_go(self) -> int | None:
         """Release the groups that were read; the first of those wanted that is lacking and may still come."""
@@ -141,9 +148,7 @@ class StreamedRows:
 
     def _bring(self, group: int) -> bool:
         """Bring one group to local disk; False when that may work later."""
-        with self._changed:
-            needed_latest_first = [self._groups[other].artifact.address for other in reversed(self._upcoming()[2:])]
-        room = Room(may_exceed=False, evict_last=tuple(address.folder for address in needed_latest_first))
+        room = self._room(group)
         started = time.monotonic()
         try:
             files = self._groups[group].hold(room)
@@ -163,6 +168,13 @@ class StreamedRows:
             self._arrived[group] = Arrived(files, rows)
             self._changed.notify_all()
         return True
+
+    def _room(self, group: int) -> Room:
+        """What may be done to find room for it: the group needed latest goes first."""
+        with self._changed:
+            upcoming, waited = self._upcoming(), time.monotonic() - self._since
+        latest_first = tuple(self._groups[other].artifact.address.folder for other in reversed(upcoming[2:]))
+        return Room(may_exceed=group == upcoming[0] and waited >= FULL_SECONDS, evict_last=latest_first)
 
     def _opened(self, group: int, files: HeldFiles) -> Rows:
         """Its rows, which must be as many and as long as was said."""

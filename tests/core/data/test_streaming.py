@@ -186,15 +186,20 @@ def test_a_group_with_other_rows_than_was_said_is_refused(bucket: Bucket) -> Non
         stream.read(0, 1)
 
 
-def test_what_other_stages_hold_is_waited_for_and_a_closed_stream_holds_nothing(bucket: Bucket) -> None:
+def test_rows_needed_now_come_even_if_what_is_held_fills_the_cache_and_those_needed_later_wait(bucket: Bucket) -> None:
     store = bucket.groups[0].store
     with (
         store.hold(pack(3).address),
         store.hold(pack(4).address),
-        bucket.stream(patience_seconds=0.5) as stream,
-        pytest.raises(StageUnavailable, match="raise MINISERIES_CACHE_GB"),
+        bucket.stream(patience_seconds=20.0) as stream,
     ):
-        stream.read(0, 1)
+        assert first_numbers(stream, 0, 1) == [0]
+        bucket.wait_for(f"{pack(1).address} cannot be had now, trying again: cache")
+        assert first_numbers(stream, COUNT, 1) == [COUNT]
+
+
+def test_a_closed_stream_holds_nothing(bucket: Bucket) -> None:
+    store = bucket.groups[0].store
     with bucket.stream() as stream:
         first_numbers(stream, 0, 1)
         bucket.wait_for(f"{pack(1).address} is at hand")
