@@ -38,6 +38,7 @@ format: setup
 
 bench: setup bench-train bench-data bench-generation
 	@$(BIN)/python -m benchmarks.store_transfer
+	@$(BIN)/python -m benchmarks.stream_reading
 
 bench-train: setup
 	@$(BIN)/python -m benchmarks.train_step
