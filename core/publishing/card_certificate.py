@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from core.export.certificate import Certificate, Check
 from core.publishing.card_markdown import table
 
 
-def certificate_section(certificate: Mapping[str, Any] | None) -> str:
+def certificate_section(certificate: Certificate) -> str:
     """Every check with what it measured and its bound."""
-    if certificate is None:
-        return "This export carries no certificate: nothing vouches for the conversion."
-    head = ("check", "passed", "measured", "bound", "over")
-    rows = (
-        (
-            check["name"],
-            "yes" if check["passed"] else "**no**",
-            f"{check['measured']:.4g} {check['unit']}",
-            f"{check['limit']} {check['bound']:.4g}",
-            f"{check['sample_size']:,} {check['sample_unit']}",
-        )
-        for check in certificate["checks"]
-    )
-    versions = ", ".join(f"{name} {version}" for name, version in certificate["versions"].items())
-    difference = certificate["difference"]
-    told = f" It differs from the trained model in this: {difference}" if difference else ""
+    versions = ", ".join(f"{name} {version}" for name, version in certificate.versions.items())
+    told = f" It differs from the trained model in this: {certificate.difference}" if certificate.difference else ""
     return (
         "Before publication the exported files were loaded as a stranger would and compared with the trained model "
-        f"({versions}). Details: [`certificate.json`](certificate.json).{told}\n\n{table(head, rows)}"
+        f"({versions}). Details: [`certificate.json`](certificate.json).{told}\n\n"
+        + table(("check", "passed", "measured", "bound", "over"), map(_row, certificate.checks))
+    )
+
+
+def _row(check: Check) -> tuple[str, ...]:
+    measured = "not a number" if check.measured is None else f"{check.measured:,.7g} {check.unit}"
+    return (
+        check.name,
+        "yes" if check.passed else "**no**",
+        measured,
+        f"{check.limit} {check.bound:,.7g}",
+        f"{check.sample_size:,} {check.sample_unit}",
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.export.certificate import Certificate
 from core.model.architecture import Architecture
 from core.publishing.gate import check_certificate
 from core.publishing.lineage import LINEAGE_ROLE, NO_LINEAGE, Lineage, read_lineage
@@ -15,7 +16,6 @@ from core.stages.context import StageError
 
 EVALUATION_FILES = ("evaluation.json", "samples.md")  # published beside every model they are about
 OVERLAP_FILES = ("decontamination.json", "decontamination.md")  # the same, where the recipe asks for them
-CERTIFICATE = "certificate.json"
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Deliverable:
     evaluation_folder: Path
     meta: Mapping[str, Any]
     evaluation: Mapping[str, Any]
+    certificate: Certificate  # of the Hugging Face export, which has passed the gate
     overlap_folder: Path | None = None
     overlap: Mapping[str, Any] | None = None  # of evaluation questions with the pretraining text
     long_evaluation: Mapping[str, Any] | None = None  # beyond the trained length
-    certificate: Mapping[str, Any] | None = None  # of the Hugging Face export
     lineage: Lineage = NO_LINEAGE  # of everything above
 
     @property
@@ -71,7 +71,6 @@ def _read(phase: str, inputs: Mapping[str, Path], lineage: Lineage) -> Deliverab
     if missing := [role for role in roles if role not in inputs]:
         raise StageError(f"nothing can be published without the input {missing[0]}")
     native, hf, evaluation = (inputs[role] for role in roles)
-    check_certificate(hf)
     overlap, beyond = inputs.get("decontamination"), inputs.get(f"long-evaluation-{phase}")
     return Deliverable(
         phase=phase,
@@ -82,7 +81,7 @@ def _read(phase: str, inputs: Mapping[str, Path], lineage: Lineage) -> Deliverab
         overlap_folder=overlap,
         overlap=_read_json(overlap, "decontamination.json") if overlap else None,
         long_evaluation=_read_json(beyond, "evaluation.json") if beyond else None,
-        certificate=_read_json(hf, CERTIFICATE) if (hf / CERTIFICATE).exists() else None,
+        certificate=check_certificate(hf),
         lineage=lineage.behind((*roles, "decontamination", f"long-evaluation-{phase}")),
     )
 

@@ -22,6 +22,7 @@ from core.data.corpus.artifact import Corpus, Shard, shard_file, write_documents
 from core.data.packed_documents import PackedDocuments
 from core.data.rows import RowsWriter
 from core.data.tokenizer import Tokenizer
+from core.export.certificate import Certificate, Compared, at_most, describe
 from core.model.checkpoint import ModelState, load_weights
 from core.posttraining.conversation import Conversation, Part, assistant, user
 from core.posttraining.held_out import HeldOut, write_held_out
@@ -180,6 +181,10 @@ class FixedInputs:
         folder = self.folder("hf-export")
         (folder / "model.safetensors").write_bytes(b"weights" * 100)
         (folder / "config.json").write_text('{"model_type": "nanochat"}\n')
+        logits = at_most("logits", 0.0, 1e-3, "largest difference of a logit", Compared(72, "positions", 42))
+        Certificate(
+            layout="hf", passed=True, versions={}, difference="", checks=(logits,), files=describe(folder)
+        ).write(folder)
         return folder
 
     @cached_property

@@ -13,29 +13,21 @@ import yaml
 from huggingface_hub import ModelCard
 from lineages import REVISION, write_lineage
 
+from core.export.certificate import Certificate, Check, describe
 from core.publishing.lineage import LINEAGE
 from core.recipes.table import find_recipe
 
 TAG = "tiny_drope_50"
-CERTIFICATE = {
-    "layout": "hf",
-    "passed": True,
-    "versions": {"transformers": "5.23.0"},
-    "difference": "",
-    "checks": [
-        {
-            "name": "logits of base prompts",
-            "passed": True,
-            "measured": 3.1e-06,
-            "limit": "at most",
-            "bound": 1e-04,
-            "unit": "largest difference",
-            "sample_size": 512,
-            "sample_unit": "positions",
-        }
-    ],
-    "files": {},
-}
+CHECK = Check(
+    name="logits of base prompts",
+    passed=True,
+    measured=3.1e-06,
+    limit="at most",
+    bound=1e-04,
+    unit="largest difference",
+    sample_size=512,
+    sample_unit="positions",
+)
 
 
 @pytest.fixture(scope="module")
@@ -238,15 +230,19 @@ def test_cost_is_measured_and_estimated_by_stage(cards: dict[str, str]) -> None:
     assert "That is 8.00 GPU-hours." in cards["sft"]
 
 
+def certify(folder: Path, check: Check) -> None:
+    versions = {"transformers": "5.23.0"}
+    certificate = Certificate(
+        layout="hf", passed=True, versions=versions, difference="", checks=(check,), files=describe(folder)
+    )
+    certificate.write(folder)
+
+
 def test_the_certificate_stands_with_its_bounds(stage: Any, tmp_path: Path) -> None:
-    (stage.inputs["hf-base"] / "certificate.json").write_text(json.dumps(CERTIFICATE))
-    stage.run(url=str(tmp_path / "hub"))
-    cards = {
-        name: (tmp_path / "hub/lab" / f"nanochat-{TAG}-{name}/README.md").read_text() for name in ("base", "hf-base")
-    }
+    certify(stage.inputs["hf-base"], CHECK)
     row = "| logits of base prompts | yes | 3.1e-06 largest difference | at most 0.0001 | 512 positions |"
-    assert row in cards["hf-base"]
-    assert row not in cards["base"]
+    assert row in republished(stage, tmp_path, "hf-base")
+    assert row not in (tmp_path / "hub" / "lab" / f"nanochat-{TAG}-base" / "README.md").read_text()
 
 
 def test_the_same_artifacts_give_the_same_files(stage: Any, published: Path, tmp_path: Path) -> None:
