@@ -23,7 +23,7 @@ from core.export.certificate import Certificate
 from core.export.certify import Export, certify, require
 from core.export.small_files import write_json, write_tokenizer
 from core.export.source import Source
-from core.export.weight_files import Planned, write_weights
+from core.export.weight_files import MAX_FILE_BYTES, Planned, write_weights
 from core.export.weight_names import hugging_face_name
 from core.stages.context import Metrics, StageContext, StageError
 from core.stages.identity import ExportIdentity
@@ -79,9 +79,9 @@ def exported_dtype(source: Source) -> torch.dtype:
     return dtype
 
 
-def write_export(export: Export) -> None:
-    """Write every file but the certificate."""
-    write_weights(export.folder, export.tensors, export.dtype)
+def write_export(export: Export, max_file_bytes: int = MAX_FILE_BYTES) -> None:
+    """Write every file but the certificate; weights in as many as are needed for none to be larger than that."""
+    write_weights(export.folder, export.tensors, export.dtype, max_file_bytes)
     write_json(export.folder / "config.json", export.settings)
     write_json(export.folder / "generation_config.json", export.generation)
     write_tokenizer(export.source, export.folder)

@@ -12,6 +12,7 @@ token is the same; probabilities are those of the model after `c * tanh(logits /
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -59,17 +60,7 @@ output = model.generate(**tokenizer("The", return_tensors="pt"), do_sample=True,
 def produce(context: StageContext[ExportIdentity]) -> Metrics:
     """Write the export; raises `StageError` when its inputs do not fit each other or a check fails."""
     source, folder = Source.open(context, FORMAT_VERSION), context.output
-    export = Export(
-        layout="twin",
-        folder=folder,
-        source=source,
-        tensors=dict(twin_tensors(source)),
-        dtype=twin_dtype(source),
-        settings=twin_config(source),
-        generation=hub_config.generation_config(source.state, source.tokenizer),
-        readout=uncapped,
-        difference=difference(source.state),
-    )
+    export = twin_export(source, folder)
     write_weights(folder, export.tensors, export.dtype)
     write_json(folder / "config.json", export.settings)
     write_json(folder / "generation_config.json", export.generation)
@@ -82,6 +73,21 @@ def produce(context: StageContext[ExportIdentity]) -> Metrics:
     certificate.write(folder)
     context.report.progress(2, 2, "parts", "certificate")
     return export_metrics(export, certificate)
+
+
+def twin_export(source: Source, folder: Path) -> Export:
+    """What has to be in `folder`."""
+    return Export(
+        layout="twin",
+        folder=folder,
+        source=source,
+        tensors=dict(twin_tensors(source)),
+        dtype=twin_dtype(source),
+        settings=twin_config(source),
+        generation=hub_config.generation_config(source.state, source.tokenizer),
+        readout=uncapped,
+        difference=difference(source.state),
+    )
 
 
 def difference(state: ModelState) -> str:

@@ -23,6 +23,7 @@ PATTERN = "model{suffix}.safetensors"
 INDEX = "model.safetensors.index.json"
 DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16"}
 ALIGNMENT = 8  # bytes
+MAX_FILE_BYTES = 5 * 10**9  # the Hub and its clients handle files of this size well
 
 
 @dataclass(frozen=True)
@@ -33,22 +34,15 @@ class Planned:
     make: Callable[[], Tensor]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sharding:
-    """How large one file may become: the Hub and its clients handle 5 GB well."""
-
-    max_bytes: int = 5 * 10**9
-
-
 def write_weights(
-    folder: Path, tensors: Mapping[str, Planned], dtype: torch.dtype, sharding: Sharding | None = None
+    folder: Path, tensors: Mapping[str, Planned], dtype: torch.dtype, max_file_bytes: int = MAX_FILE_BYTES
 ) -> None:
     """Write the tensors in `dtype`, filling files in the order given; raises `StageError` when that fails."""
     split = split_state_dict_into_shards_factory(
         dict(tensors),
         get_storage_size=lambda planned: planned.shape.numel() * dtype.itemsize,
         filename_pattern=PATTERN,
-        max_shard_size=(sharding or Sharding()).max_bytes,
+        max_shard_size=max_file_bytes,
     )
     for name, members in split.filename_to_tensors.items():
         _write_file(folder / name, {member: tensors[member] for member in sorted(members)}, dtype)
