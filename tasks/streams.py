@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from artifacts.errors import ArtifactMissing, StoreError
 from artifacts.store import Store
 from core.planning.stage import Stage
-from core.planning.stream_length import GROUP
 from core.stages.identity import DecontaminateIdentity, PackIdentity, TrainingIdentity
-from core.stages.streamed import StreamedArtifact
+from core.stages.streamed import StreamedArtifact, group_roles
 
 
 def streamed_artifacts(stage: Stage, store: Store) -> Mapping[str, StreamedArtifact]:
@@ -17,7 +16,7 @@ def streamed_artifacts(stage: Stage, store: Store) -> Mapping[str, StreamedArtif
 
     Raises `StoreError` when a group is not there, or when they end before the stage does.
     """
-    groups = {role: needed for role, needed in stage.needs.items() if role.startswith(GROUP)}
+    groups = {role: stage.needs[role] for role in group_roles(stage.needs)}
     if not groups or not isinstance(stage.identity, TrainingIdentity | DecontaminateIdentity):
         return {}
     found = {role: _artifact(group, store) for role, group in groups.items()}
@@ -41,7 +40,7 @@ def _require_enough(
         reader = f"step {identity.end_step}"
     else:
         needed, reader = identity.rows, "its search"
-    last = groups[max(groups)].identity
+    last = list(groups.values())[-1].identity
     assert isinstance(last, PackIdentity)
     if rows < needed and last.end_shard < identity.stream_shards:
         raise StoreError(

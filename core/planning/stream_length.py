@@ -19,8 +19,8 @@ from core.planning.stage import Resolve, Stage
 from core.recipes.recipe import Corpus
 from core.stages.identity import MixtureIdentity, PackIdentity, TokenizerIdentity
 from core.stages.kind import StageKind
+from core.stages.streamed import GROUP, group_role, group_roles
 
-GROUP = "group-"  # how the role of every group begins
 ROWS_FILES = {StageKind.PACK: "rows.bin", StageKind.MIXTURE: "train.rows.bin"}
 LARGEST_OF_TWO_BYTES = 65_536  # vocabulary whose ids fit in 16 bits
 
@@ -86,7 +86,7 @@ class PackedStream:
 
     def groups(self, packed: PackedRows = nothing_packed) -> dict[str, Stage]:
         """Those groups, by role."""
-        return {f"{GROUP}{index:03d}": self.group(index) for index in range(self.length(packed).groups)}
+        return {group_role(index): self.group(index) for index in range(self.length(packed).groups)}
 
     @cached_property
     def _shards(self) -> tuple[int, ...]:
@@ -97,7 +97,7 @@ class PackedStream:
 def groups_of(stage: Stage) -> list[Stage]:
     """The shard groups among what `stage` needs, in the order of the stream."""
     needs = stage.needs
-    return [needs[role] for role in sorted(needs) if role.startswith(GROUP)]
+    return [needs[role] for role in group_roles(needs)]
 
 
 def measured_by(packed: PackedRows) -> Resolve:

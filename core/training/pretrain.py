@@ -19,6 +19,7 @@ from core.model.checkpoint import ModelState, load_state
 from core.model.transformer import Transformer
 from core.stages.context import Metrics, StageContext, StageError
 from core.stages.identity import TrainingIdentity
+from core.stages.streamed import group_roles
 from core.training import snapshot
 from core.training.batches import PackedBatches, rows_per_step
 from core.training.distributed import World, current_world
@@ -101,16 +102,16 @@ def train_segment(context: StageContext[TrainingIdentity], measurements: Measure
 
 @contextmanager
 def open_stream(context: StageContext[TrainingIdentity], world: World) -> Iterator[RowStream]:
-    """The packed groups, in the order of their names, as one stream of rows of the architecture's length."""
+    """The packed groups, in their order, as one stream of rows of the architecture's length."""
     identity = context.identity
     length = identity.architecture.sequence_length
     if context.streamed:
-        groups = [context.streamed[role] for role in sorted(context.streamed)]
+        groups = [context.streamed[role] for role in group_roles(context.streamed)]
         end = identity.end_step * rows_per_step(identity.batch_tokens, length)
         with StreamedRows(groups, length + 1, end=end, say=speaker(context.report, world)) as rows:
             yield rows
         return
-    folders = [context.inputs[role] for role in sorted(context.inputs) if role.startswith("group-")]
+    folders = [context.inputs[role] for role in group_roles(context.inputs)]
     stream = Stream([Rows.open(folder) for folder in folders])
     if stream.row_tokens != length + 1:
         raise StageError(f"the packed rows have {stream.row_tokens} tokens, the architecture trains on {length} + 1")

@@ -20,8 +20,8 @@ from core.data.tokenizer import Tokenizer
 from core.posttraining.questions import read_questions
 from core.stages.context import Metrics, StageContext, StageError
 from core.stages.identity import DecontaminateIdentity
+from core.stages.streamed import group_roles
 
-GROUP = "group-"
 JSON_FILE, PAGE = "decontamination.json", "decontamination.md"
 
 
@@ -45,7 +45,7 @@ def search_groups(context: StageContext[DecontaminateIdentity], search: Search) 
     """Search the groups that an earlier try has not, up to the row at which training ends."""
     newest = context.checkpoints.newest()
     found = Found() if newest is None else Found.load(newest.path)
-    roles = sorted(role for role in {*context.inputs, *context.streamed} if role.startswith(GROUP))
+    roles = group_roles([*context.inputs, *context.streamed])
     saved = time.monotonic()
     for role in roles[found.groups :]:
         if found.rows >= context.identity.rows:

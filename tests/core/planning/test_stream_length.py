@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from committing import commit_files
@@ -24,6 +25,7 @@ from core.planning.stream_length import (
 )
 from core.recipes.table import recipes
 from core.stages.kind import StageKind
+from core.stages.streamed import group_role
 
 SHARDS = st.lists(st.integers(1, 8), min_size=1, max_size=12)
 EXPECTED = st.integers(1, 100)
@@ -117,6 +119,13 @@ def listed(stage: Stage, rows: int) -> dict[str, Found]:
     identity = stage.identity
     size = rows * getattr(identity, "row_tokens", 0) * 2
     return {stage.address.folder: Found(committed=True, bytes=size + 700, files={"rows.bin": size, "rows.json": 700})}
+
+
+def test_a_stream_of_more_than_a_thousand_groups_keeps_its_order() -> None:
+    stages = list(stages_of("tiny").values())
+    groups = {group_role(index): stages[index % len(stages)] for index in range(1002)}
+    many = replace(stages[0], inputs={}, observed=dict(sorted(groups.items())))
+    assert groups_of(many) == list(groups.values())
 
 
 def test_measured_groups_change_what_a_stage_needs_and_not_its_key() -> None:
