@@ -41,7 +41,7 @@ def produce(context: StageContext[AdoptedIdentity]) -> Metrics:
     """Write the artifact; raises `StageError` in one line for a checkpoint that is not of this family."""
     files, output = find_checkpoint(context.inputs["checkpoint"], context.inputs["tokenizer"]), context.output
     meta, tensors = files.read_meta(), read_tensors(files.model)
-    state, tokenizer = describe_model(meta, tensors, context.identity), read_encoding(files.tokenizer)
+    state, tokenizer = describe_model(files.meta, meta, tensors, context.identity), read_encoding(files.tokenizer)
     if tokenizer.vocabulary_size != state.architecture.vocabulary_size:
         raise StageError(
             f"{files.tokenizer}: has {tokenizer.vocabulary_size} tokens, the model "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from artifacts.errors import AlreadyCommitted, StoreError
 from artifacts.lease import HeldLease
 from artifacts.manifest import Manifest
 from artifacts.provenance import capture
-from artifacts.store import Store
+from artifacts.store import Attempt, Store
 from core.adoption.checkpoint import find_checkpoint
 from core.planning.stage import Stage
 from core.stages.context import StageContext, StageError
@@ -140,16 +141,21 @@ def _made(stage: Stage, adoption: Adoption, store: Store, lease: HeldLease) -> M
         metrics = produce(context)
         if find_checkpoint(adoption.folder, tokenizer).describe() != identity.files:
             raise StageError(f"{adoption.folder}: changed while it was adopted; adopt it again")
-        try:
-            return attempt.commit(
-                stage_version=stage.definition.version,
-                identity=canonical(stage.identity),
-                inputs={},
-                metrics=metrics,
-                provenance={**capture(), "started": began, "finished": time.time(), "from": str(adoption.folder)},
-            )
-        except AlreadyCommitted:
-            manifest = store.whole_manifest(stage.address)
-            if manifest is None:
-                raise
-            return manifest
+        provenance = {**capture(), "started": began, "finished": time.time(), "from": str(adoption.folder.absolute())}
+        return _committed(store, stage, attempt, metrics, provenance)
+
+
+def _committed(
+    store: Store, stage: Stage, attempt: Attempt, metrics: Mapping[str, object], provenance: Mapping[str, object]
+) -> Manifest:
+    """Commit; when another process was first all the same, its artifact serves."""
+    version, identity = stage.definition.version, canonical(stage.identity)
+    try:
+        return attempt.commit(
+            stage_version=version, identity=identity, inputs={}, metrics=metrics, provenance=provenance
+        )
+    except AlreadyCommitted:
+        manifest = store.whole_manifest(stage.address)
+        if manifest is None:
+            raise
+        return manifest

@@ -8,6 +8,7 @@ What neither says is the family's: theta 100,000 and no norm after the embedding
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -31,19 +32,22 @@ _OPTIMIZATION: TypeAdapter[Optimization] = TypeAdapter(Optimization)
 _STATE: TypeAdapter[ModelState] = TypeAdapter(ModelState)
 
 
-def describe_model(meta: Meta, tensors: Mapping[str, Tensor], identity: AdoptedIdentity) -> ModelState:
-    """The state of the adopted model; raises `StageError` for what is missing, contradictory or unsupported."""
+def describe_model(path: Path, meta: Meta, tensors: Mapping[str, Tensor], identity: AdoptedIdentity) -> ModelState:
+    """The state of the adopted model, described by the meta file at `path`.
+
+    Raises `StageError` for what is missing, contradictory or unsupported.
+    """
     try:
         architecture = describe_architecture(meta, tensors)
         return _describe(meta, tensors, identity, architecture)
     except KeyError as error:
-        raise StageError(f"the meta file has no {error.args[0]}, without which the model cannot be built") from None
+        raise StageError(f"{path}: has no {error.args[0]}, without which the model cannot be built") from None
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise StageError(f"the meta file describes no model: {field or 'it'}: {first['msg']}") from None
+        raise StageError(f"{path}: describes no model: {field or 'it'}: {first['msg']}") from None
     except (ValueError, TypeError) as error:
-        raise StageError(f"the meta file describes no model: {error}") from None
+        raise StageError(f"{path}: {error}") from None
 
 
 def describe_architecture(meta: Meta, tensors: Mapping[str, Tensor]) -> Architecture:
@@ -80,15 +84,14 @@ def told_use_rope(meta: Meta) -> bool | None:
 
 
 def decide_use_rope(meta: Meta, chosen: bool | None) -> bool:
-    """The meta file's word, or `chosen`; raises `StageError` when both are silent or say different things."""
+    """The meta file's word, or `chosen`; raises `ValueError` when both are silent or say different things."""
     told = told_use_rope(meta)
     if told is None and chosen is None:
-        raise StageError(
-            "the meta file does not say whether the model uses RoPE, and a wrong guess is silent; "
-            "say --use-rope or --no-rope"
+        raise ValueError(
+            "does not say whether the model uses RoPE, and a wrong guess is silent; say --use-rope or --no-rope"
         )
     if None not in (told, chosen) and told != chosen:
-        raise StageError(f"the meta file says that use_rope is {str(told).lower()}; leave the option out")
+        raise ValueError(f"says that use_rope is {str(told).lower()}; leave the option out")
     return bool(chosen if told is None else told)
 
 

@@ -99,14 +99,16 @@ def test_compiled_names_padded_tables_and_narrow_tensors_are_taken_as_they_are(
 def test_rope_is_never_guessed(store: Store, theirs: Any) -> None:
     del theirs.meta["loop_state"]["use_rope"]
     folder = theirs.write()
-    with pytest.raises(StageError, match=r"does not say whether the model uses RoPE.*--use-rope or --no-rope"):
+    with pytest.raises(
+        StageError, match=r"meta_000006\.json: does not say whether the model uses RoPE.*--use-rope or --no-rope"
+    ):
         adopted(store, folder)
     assert load_state(adopted(store, folder, use_rope=False)).use_rope is False
     assert load_state(adopted(store, folder, use_rope=True)).use_rope is True
 
 
 def test_an_option_cannot_contradict_the_meta_file(store: Store, theirs: Any) -> None:
-    with pytest.raises(StageError, match="the meta file says that use_rope is false; leave the option out"):
+    with pytest.raises(StageError, match=r"meta_000006\.json: says that use_rope is false; leave the option out"):
         adopted(store, theirs.write(), use_rope=True)
 
 
@@ -151,7 +153,7 @@ def shrink(theirs: Any) -> None:
         (add("resid_lambdas"), r"resid_lambdas says that the model has scaled residuals"),
         (halve, r"lm_head\.weight is torch\.float16; float32 and bfloat16 can be adopted"),
         (slide, "window_pattern SSSL has sliding windows"),
-        (forget, "the meta file has no n_head, without which the model cannot be built"),
+        (forget, r"meta_000006\.json: has no n_head, without which the model cannot be built"),
         (shrink, "has 265 tokens, the model 100; they are not of one checkpoint"),
     ],
 )
