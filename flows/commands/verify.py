@@ -52,7 +52,7 @@ def _verify_repositories(names: Sequence[str]) -> int:
         console().print(table)
     for audit in audits:
         at = f" at {audit.revision[:12]}" if audit.revision else ""
-        verdict = f"{len(audit.findings)} findings" if audit.findings else "all as its index says"
+        verdict = f"{len(audit.findings)} found wrong" if audit.findings else "all as its index says"
         console().print(f"{audit.repository}{at}: {audit.files} files, {verdict}", markup=False, soft_wrap=True)
     return sum(bool(audit.findings) for audit in audits)
 
