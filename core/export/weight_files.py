@@ -57,15 +57,20 @@ def _write_file(path: Path, tensors: Mapping[str, Planned], dtype: torch.dtype) 
         with path.open("wb") as file:
             file.write(_header(tensors, dtype))
             for name, planned in tensors.items():
-                tensor = planned.make()
-                if tensor.shape != planned.shape:
-                    raise StageError(f"{name} has shape {tuple(tensor.shape)}, {tuple(planned.shape)} was expected")
-                file.write(tensor.to(dtype).contiguous().view(torch.uint8).numpy().data)
+                file.write(_content(name, planned, dtype))  # nothing of it is left when the next one is made
     except OSError as error:
         needed = sum(planned.shape.numel() for planned in tensors.values()) * dtype.itemsize
         raise StageError(
             f"{path}: {needed / 1e9:.2f} GB could not be written: {error}; free space there and run again"
         ) from None
+
+
+def _content(name: str, planned: Planned, dtype: torch.dtype) -> memoryview:
+    tensor = planned.make()
+    if tensor.shape != planned.shape:
+        raise StageError(f"{name} has shape {tuple(tensor.shape)}, {tuple(planned.shape)} was expected")
+    content: memoryview = tensor.to(dtype).contiguous().view(torch.uint8).numpy().data
+    return content
 
 
 def _header(tensors: Mapping[str, Planned], dtype: torch.dtype) -> bytes:
