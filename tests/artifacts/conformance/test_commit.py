@@ -120,7 +120,7 @@ def test_a_commit_removes_checkpoints_and_what_dead_attempts_left(
     with store.attempt(address, lease) as attempt:
         (attempt.output / "rows").write_bytes(b"rows")
         attempt.commit(**NOTHING)
-    assert store.survey() == {address.folder: Found(committed=True, leased=True, bytes=4)}
+    assert store.survey() == {address.folder: Found(committed=True, leased=True, bytes=4, files={"rows": 4})}
     assert [name.removeprefix(address.folder) for name in backend.names()] == [
         f"/extent/{lease.attempt}-1-4",
         f"/files/{lease.attempt}/rows",
