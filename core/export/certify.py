@@ -49,9 +49,8 @@ LIBRARIES = ("transformers", "tokenizers", "torch")
 class Bounds:
     """How far apart numbers may be.
 
-    Logits lie in [-15, 15]; equal weights in float32 differ by sums in another order only: 1e-5 for the tiny models,
-    4e-5 for random d20 at 2,048 tokens. Another theta, position or tensor moves them by more than .1. Rounding weights
-    to bfloat16 moves next-token distributions by thousandths of a nat.
+    Logits lie in [-15, 15]; equal weights in float32 differ by the order of sums only: 1e-6 for tiny models, before the
+    cap 4e-6. Deeper and longer ones add up more, hence the room. Rounding weights to bfloat16 cost 2e-5 nats there.
     """
 
     logits: float = 1e-3
