@@ -36,6 +36,7 @@ from tasks.stage_task import run_display
 from tasks.stopping import stop_event
 
 CORES_OF_A_PACKER = 4  # it tokenises on all there are; the thread that fills rows is what another one saves
+FEWEST_PACKERS = 2  # one tokenises while the other starts, reads, or commits
 CONNECT_SECONDS = 10.0
 POLL_SECONDS = 0.2
 
@@ -62,7 +63,7 @@ def open_packing(settings: RunSettings, store: Store, groups: int) -> Iterator[P
     """
     cluster = settings.pack_cluster
     if cluster is None or not groups:
-        at_once = settings.packers or max(1, (os.cpu_count() or 1) // CORES_OF_A_PACKER)
+        at_once = settings.packers or max(FEWEST_PACKERS, (os.cpu_count() or 1) // CORES_OF_A_PACKER)
         with ThreadPoolTaskRunner[Any](max_workers=at_once) as threads:
             yield LocalPacking(threads, at_once)
         return
