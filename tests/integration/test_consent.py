@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import select
 import subprocess
 import sys
@@ -40,7 +41,7 @@ def test_a_person_who_says_no_has_started_nothing(miniseries: Miniseries) -> Non
     output, _ = process.communicate(timeout=60)
     os.close(ours)
     assert process.returncode == 1
-    assert f"{REAL}: 38 stages, 38 to make" in output
+    assert re.search(rf"{REAL}: (\d+) stages, \1 to make", output)
     assert Store.open(miniseries.store).survey() == {}
 
 

@@ -7,6 +7,7 @@ Files may be compressed (`.gz`, `.zst`, `.bz2`, `.xz` after the format's name).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,10 @@ import pyarrow.parquet as pq
 from core.data.corpus.artifact import LONGEST_DOCUMENT, column_batches
 from core.stages.context import StageError
 
+LONGEST_BLANK = 500_000  # characters of white space in a row; the pattern matcher of tiktoken gives up at 1,000,000
 LONGEST_LINE = 2 * LONGEST_DOCUMENT  # bytes of one JSON line; most characters need no escape
 BATCH = 256
+BLANK = re.compile(r"\s+")
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,11 @@ def checked(value: object) -> str | Bad:
         size = len(value.encode())
     except UnicodeEncodeError:
         return Bad("holds half of a surrogate pair, which is no text")
-    return Bad(f"has {size:,} bytes, {LONGEST_DOCUMENT:,} at most") if size > LONGEST_DOCUMENT else value
+    if size > LONGEST_DOCUMENT:
+        return Bad(f"has {size:,} bytes, {LONGEST_DOCUMENT:,} at most")
+    if len(value) > LONGEST_BLANK and any(len(blank[0]) > LONGEST_BLANK for blank in BLANK.finditer(value)):
+        return Bad(f"has more than {LONGEST_BLANK:,} characters of white space in a row")
+    return value
 
 
 def _parquet_rows(file: IO[bytes], name: str, column: str) -> Iterator[str | Bad]:
@@ -104,7 +111,7 @@ def _text_rows(file: IO[bytes], name: str, column: str) -> Iterator[str | Bad]:
         yield Bad(f"has more than {LONGEST_DOCUMENT:,} bytes")
         return
     try:
-        yield content.decode()
+        yield checked(content.decode())
     except UnicodeDecodeError as error:
         yield _not_utf8(error)
 

@@ -121,6 +121,7 @@ BAD = [
     ),
     ("bad.txt", lambda: b"fine until \xfe", "row 0 is not UTF-8: byte 11 is 0xfe", 1),
     ("bad.txt", lambda: b"x" * 60_000_000, "row 0 has more than 50,000,000 bytes", 1),
+    ("bad.txt", lambda: b" " * 1_000_000, "row 0 has more than 500,000 characters of white space in a row", 1),
     ("bad.parquet", lambda: parquet(["one", "two", None]), "row 2 has no text", 1),
     ("bad.parquet", lambda: parquet([1, 2]), "row 0 holds int, not text", 2),
     ("bad.parquet", lambda: parquet(["x" * 60_000_000]), "row 0 has 60,000,000 bytes, 50,000,000 at most", 1),
