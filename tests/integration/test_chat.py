@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 
@@ -64,7 +65,7 @@ def in_process(miniseries: Miniseries, monkeypatch: pytest.MonkeyPatch) -> None:
         (["tiny", "-p", "hello", *GREEDY], 0, "abcde\n", ""),
         (["tiny_bidirectional", "-p", "xyz", *GREEDY], 0, "abcde\n", ""),
         (["tiny_bidirectional", "-p", "abc", *GREEDY, "--direction", "backward"], 0, "fedcb\n", ""),
-        (["tiny", "-p", "x" * 5000], 1, "", "the conversation has 5,004 tokens"),
+        (["tiny", "-p", "x" * 5000], 1, "", "the prompt has at least 5,002 tokens"),
         (["tiny", "-p", "x", "--direction", "backward"], 1, "", "tiny reads forward, not backward"),
         (["tiny_long", "-p", "x"], 1, "", "run `miniseries run tiny_long`"),
         (["tiny_bidirectional", "--phase", "sft", "-p", "x"], 1, "", "a base model without a fine-tune"),
@@ -92,7 +93,7 @@ def test_at_a_terminal_ctrl_c_stops_the_answer_and_then_leaves(miniseries: Minis
         stdout=theirs,
         stderr=theirs,
         start_new_session=True,
-        preexec_fn=lambda: os.close(os.open(os.ttyname(theirs), os.O_RDWR)),  # makes it the controlling terminal
+        preexec_fn=lambda: at_terminal(theirs),
     )
     os.close(theirs)
     seen = Screen(ours)
@@ -108,6 +109,12 @@ def test_at_a_terminal_ctrl_c_stops_the_answer_and_then_leaves(miniseries: Minis
     os.write(ours, b"\x03")
     assert process.wait() == 0
     os.close(ours)
+
+
+def at_terminal(descriptor: int) -> None:
+    """Make it the controlling terminal; hear Ctrl-C even where the tests were started to ignore it."""
+    os.close(os.open(os.ttyname(descriptor), os.O_RDWR))
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Screen:

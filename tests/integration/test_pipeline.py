@@ -63,7 +63,7 @@ def test_the_run_ends_with_a_table_the_export_the_losses_and_a_sample(finished: 
     assert "the base model continues" in output
     assert "/export_hf/micro_drope_50-long-sft-" in output
     (repositories,) = (Path(finished.store) / "hub").iterdir()
-    assert sorted(folder.name for folder in repositories.iterdir()) == [
+    assert sorted(folder.name for folder in repositories.glob("nanochat-*")) == [
         f"nanochat-{TAG}-{suffix}" for suffix in ("base", "hf-base", "hf-sft", "sft")
     ]
 

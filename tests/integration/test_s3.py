@@ -57,5 +57,5 @@ def sha256(manifest: dict[str, Any], name: str) -> str:
 def test_a_whole_model_is_published_to_a_bucket(s3_server: Server, tmp_path: Path) -> None:
     store = Miniseries(tmp_path, "s3://miniseries/whole", s3_server.environment())
     store.json("make", "micro_drope_25", "publish")
-    published = {key.split("/")[3] for key in keys(s3_server, "whole/hub/miniseries/")}
+    published = {key.split("/")[3] for key in keys(s3_server, "whole/hub/miniseries/nanochat-")}
     assert published == {f"nanochat-micro_drope_25-{suffix}" for suffix in ("base", "sft", "hf-base", "hf-sft")}

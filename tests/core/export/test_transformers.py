@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -54,6 +55,8 @@ def transformers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleTyp
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", modules)
         patch.syspath_prepend(modules)
+        for name in [name for name in sys.modules if name.partition(".")[0] == "transformers_modules"]:
+            patch.delitem(sys.modules, name)  # of another folder: the next import would look for its code there
         yield transformers
 
 

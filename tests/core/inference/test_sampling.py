@@ -44,9 +44,10 @@ def reference(logits: list[float], sampling: Sampling, draw: float) -> set[int]:
     if sampling.temperature == 0:
         return {max(range(len(logits)), key=lambda index: (logits[index], -index))}
     weights = kept(logits, sampling)
-    target, reached, found = draw * sum(weights.values()), 0.0, set()
+    whole = sum(weights.values())
+    target, reached, found = draw * whole, 0.0, set()
     for index in sorted(weights):
-        if reached - 1e-9 * target <= target <= (reached := reached + weights[index]) * (1 + 1e-9):
+        if reached - 1e-9 * whole <= target <= (reached := reached + weights[index]) + 1e-9 * whole:
             found.add(index)
     return found
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import s3fs
 from s3_server import running_moto
 
 from core.posttraining.conversation import Conversation, assistant, parse_conversation, user
@@ -39,6 +40,7 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Put]:
     with running_moto(tmp_path_factory.mktemp("moto") / "log") as server, pytest.MonkeyPatch.context() as patch:
         for name, value in server.environment().items():
             patch.setenv(name, value)
+        s3fs.S3FileSystem.clear_instance_cache()  # of an earlier server in this process, at another address
 
         def put(name: str, content: bytes) -> str:
             server.client().put_object(Bucket="miniseries", Key=name, Body=content)
