@@ -6,10 +6,9 @@ import re
 import signal
 from pathlib import Path
 
-import psutil
 import pytest
 import torch
-from running import Miniseries, wait_until
+from running import Miniseries, find_descendant, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -54,8 +53,7 @@ def test_a_full_size_model_is_refused_on_a_processor_in_one_line(miniseries: Min
 
 def test_ctrl_c_ends_the_probe_and_keeps_nothing_of_it(miniseries: Miniseries) -> None:
     process = miniseries.start("calibrate", "micro", "--steps", "1000000")
-    leader = psutil.Process(process.pid)
-    (probe,) = wait_until(lambda: [child for child in leader.children() if "core.training.probe" in child.cmdline()])
+    probe = wait_until(lambda: find_descendant(process, "core.training.probe"))
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate()
     assert process.returncode == 128 + signal.SIGINT, errors

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 
-import psutil
 import pytest
-from running import Miniseries, wait_until
+from running import Miniseries, find_descendant, wait_until
 from s3_server import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("finished")]
-
-
-def stage_process(process: subprocess.Popen[str]) -> psutil.Process | None:
-    """The process that makes the running stage, if there is one now."""
-    for member in psutil.Process(process.pid).children(recursive=True):
-        if "core.stages" in member.cmdline():
-            return member
-    return None
 
 
 def test_a_stage_whose_process_was_killed_is_tried_again_and_sigterm_stops_the_run(
     miniseries: Miniseries, prefect_server: str
 ) -> None:
     process = miniseries.start("run", "micro", PREFECT_API_URL=prefect_server)
-    wait_until(lambda: stage_process(process)).kill()
+    wait_until(lambda: find_descendant(process, "core.stages")).kill()
     wait_until(lambda: miniseries.manifests("corpus"))
     process.send_signal(signal.SIGTERM)
     output, errors = process.communicate()

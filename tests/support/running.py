@@ -92,6 +92,17 @@ class Miniseries:
         }
 
 
+def find_descendant(process: subprocess.Popen[str], *words: str) -> psutil.Process | None:
+    """The process below this one whose command line has all these words, if there is one now."""
+    for member in psutil.Process(process.pid).children(recursive=True):
+        try:
+            if set(words) <= set(member.cmdline()):
+                return member
+        except psutil.NoSuchProcess:  # it ended between the listing and the look
+            continue
+    return None
+
+
 def end_family(leader: psutil.Process) -> None:
     """Kill a process and everything it started."""
     family = [leader, *leader.children(recursive=True)]
