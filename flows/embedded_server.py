@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 
 import psutil
 
@@ -25,10 +26,12 @@ def end_orphaned_servers() -> None:
     """End the embedded servers of runs that are gone; those of other users and of living runs are left alone."""
     orphans = list(_orphaned_servers())
     for orphan in orphans:
-        orphan.terminate()
+        with suppress(psutil.NoSuchProcess):  # another run that begins now ends them too
+            orphan.terminate()
     _, stubborn = psutil.wait_procs(orphans, timeout=GRACE_SECONDS)
     for orphan in stubborn:
-        orphan.kill()
+        with suppress(psutil.NoSuchProcess):
+            orphan.kill()
 
 
 def _orphaned_servers() -> Iterator[psutil.Process]:
