@@ -17,7 +17,7 @@ from core.recipes.recipe import RecipeError
 from core.stages.context import StageError
 from flows.console import print_error
 from flows.stopping import Stopped
-from flows.usage import making, planning, talking
+from flows.usage import making, operating, planning, talking
 
 app = typer.Typer(
     help="Train a family of small language models: one tag in, a trained, evaluated and published model out.",
@@ -26,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for group in (planning, making, talking):
+for group in (planning, making, talking, operating):
     app.add_typer(group.app)
 
 
