@@ -1,6 +1,6 @@
 """One engine and the thread that owns it: the rest of the server hands it requests and gets told what comes of them.
 
-Guarantees: the engine is touched by its thread only; every request that was accepted is told its end exactly once,
+Guarantees: the engine works in its thread only; every request that was accepted is told its end exactly once,
 after its slot is free again; a cancelled one within one step of the engine. What waits does so in the order it came.
 """
 
@@ -83,7 +83,8 @@ class EngineThread:
         self._thread.start()
 
     def submit(self, request: Request, deliver: Deliver) -> Ticket:
-        """Accept a request, or raise `TooBusy` or `EngineStopped`."""
+        """Accept a request, or raise `TooBusy`, `EngineStopped`, or what `Engine.check` finds wrong with it."""
+        self._engine.check(request)  # reads only what never changes, so any thread may ask
         with self._changed:
             if not self.is_alive:
                 raise EngineStopped(f"{self.name} is not served any more")
@@ -128,9 +129,9 @@ class EngineThread:
                 self._withdraw(ticket)
             self._cancelled.clear()
             while self._line and self._engine.free_slots:
-                ticket = self._line.popleft()
+                ticket = self._line[0]  # in line until it has its number: whatever fails, it is told
                 ticket.number = self._engine.add(ticket.request)
-                self._active[ticket.number] = ticket
+                self._active[ticket.number] = self._line.popleft()
         return True
 
     def _withdraw(self, ticket: Ticket) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -11,7 +12,7 @@ from reciting import alphabet
 from running import wait_until
 
 from core.chat.text_model import AnswerOptions, TextModel
-from core.inference.engine import Request
+from core.inference.engine import ContextError, Request
 from core.serving.engine_thread import Ended, EngineStopped, EngineThread, Event, TooBusy
 
 SLOTS = 3
@@ -53,6 +54,20 @@ def thread(model: GatedModel) -> Iterator[EngineThread]:
 def request(model: TextModel, tokens: int) -> Request:
     options = AnswerOptions(temperature=0, top_k=None, top_p=None, seed=0, tokens=tokens)
     return model.completion_request("z", "forward", options)
+
+
+def test_a_request_that_can_never_be_answered_is_refused_at_the_door_and_harms_nobody(
+    model: GatedModel, thread: EngineThread
+) -> None:
+    client = Client()
+    thread.submit(request(model, 2), client.events.append)
+    endless = replace(request(model, 2), prompt=[1] * 10**6)
+    with pytest.raises(ContextError, match="exceed the context"):
+        thread.submit(endless, client.events.append)
+    model.gate.open()
+    wait_until(lambda: client.ends)
+    assert client.ends == [Ended("length")]
+    assert thread.is_alive
 
 
 def test_who_comes_first_is_served_first(model: GatedModel) -> None:
