@@ -106,6 +106,7 @@ class _Runner:
         limits = {Lane.GPU: settings.gpu_jobs, Lane.HOST: HOST_JOBS, Lane.PACK: packing.at_once}
         self._order = Order(agenda.works(self._groups_ahead), limits)
         self._settings = settings
+        self._is_inline = settings.dispatch == "inline"  # otherwise who makes a heavy stage has GPUs of its own
         self._store = store
         self._packing = packing
         self._states: dict[str, State[Any]] = {}
@@ -143,7 +144,7 @@ class _Runner:
             self._agenda.owners[stage.key],
             stage.key,
             unique_title(stage),
-            share(slot, self._settings.gpu_jobs) if work.lane is Lane.GPU else None,
+            share(slot, self._settings.gpu_jobs) if work.lane is Lane.GPU and self._is_inline else None,
             return_state=True,
             wait_for=wait_for,
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import platformdirs
 
@@ -20,6 +21,9 @@ from tasks.pack_cluster import FORMS, PackCluster
 LEASE_SECONDS = 120.0
 CHECKPOINT_SECONDS = 600.0
 GRACE_SECONDS = 25.0  # below the 30 s after which Prefect's worker kills a cancelled flow
+DISPATCHED_JOBS = 64  # heavy stages handed over at once: what they are handed to has limits of its own
+
+Dispatch = Literal["inline", "deployment", "slurm"]
 
 
 class SettingsError(StoreError):
@@ -33,6 +37,7 @@ class RunSettings:
     store_url: str | None  # None: the default local folder
     lease_seconds: float
     grace_seconds: float
+    dispatch: Dispatch  # where heavy stages are made: here, as runs of the deployment gpu-job/h100, as Slurm jobs
     gpu_jobs: int  # heavy stages that one flow run has under way at once
     packers: int | None  # shard groups that one flow run has packed at once; None: as many as suit where that is done
     pack_cluster: PackCluster | None  # that packs them; None: this machine
@@ -44,20 +49,22 @@ class RunSettings:
 
 
 def settings_from_environment() -> RunSettings:
-    """Resolve MINISERIES_STORE, _PROCESSES, _MICRO_BATCH, _KERNELS, _{CHECKPOINT,LEASE,GRACE}_SECONDS, _GPU_JOBS,
-    _PACKERS, _PACK_CLUSTER, _TRACK, _TRACK_FOLDER, _HUB.
+    """Resolve MINISERIES_STORE, _PROCESSES, _MICRO_BATCH, _KERNELS, _{CHECKPOINT,LEASE,GRACE}_SECONDS, _DISPATCH,
+    _GPU_JOBS, _PACKERS, _PACK_CLUSTER, _TRACK, _TRACK_FOLDER, _HUB.
     """
     store_url = os.environ.get("MINISERIES_STORE") or None
-    gpu_jobs = _count("MINISERIES_GPU_JOBS") or 1
+    dispatch = _dispatch()
+    gpu_jobs = _count("MINISERIES_GPU_JOBS")
     return RunSettings(
         store_url=store_url,
         lease_seconds=_seconds("MINISERIES_LEASE_SECONDS", LEASE_SECONDS),
         grace_seconds=_seconds("MINISERIES_GRACE_SECONDS", GRACE_SECONDS),
-        gpu_jobs=gpu_jobs,
+        dispatch=dispatch,
+        gpu_jobs=gpu_jobs or (1 if dispatch == "inline" else DISPATCHED_JOBS),
         packers=_count("MINISERIES_PACKERS"),
         pack_cluster=_pack_cluster(),
         runtime=Runtime(
-            processes=_processes(gpu_jobs),
+            processes=_processes(gpu_jobs or 1 if dispatch == "inline" else 1),
             micro_batch_rows=_count("MINISERIES_MICRO_BATCH"),
             checkpoint_seconds=_seconds("MINISERIES_CHECKPOINT_SECONDS", CHECKPOINT_SECONDS),
             kernels=_kernels(),
@@ -66,6 +73,16 @@ def settings_from_environment() -> RunSettings:
             or str(Path(platformdirs.user_data_dir("miniseries")) / "tracking"),
             publication_url=os.environ.get("MINISERIES_HUB") or f"{Store.open(store_url).url}/hub",
         ),
+    )
+
+
+def _dispatch() -> Dispatch:
+    text = os.environ.get("MINISERIES_DISPATCH", "") or "inline"
+    for dispatch in get_args(Dispatch):
+        if text == dispatch:
+            return dispatch  # type: ignore[no-any-return]
+    raise SettingsError(
+        f"MINISERIES_DISPATCH={text!r} is unknown; set {', '.join(get_args(Dispatch))}, or unset it (default inline)"
     )
 
 

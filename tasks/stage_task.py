@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from prefect import Task, get_run_logger, task
@@ -22,6 +23,7 @@ from artifacts.errors import LeaseLost, StoreUnavailable
 from core.planning.catalogue import stage_of_key
 from core.planning.stage import Stage
 from core.stages.kind import StageKind
+from tasks.dispatch.dispatch import Perform, bring_about
 from tasks.display import Display, display_with
 from tasks.launch import Launcher
 from tasks.perform import Assignment, Performed, StageInterrupted, StageStopped, perform
@@ -58,7 +60,7 @@ def stage_task(
             environment=environment,
             stop=stop_event(),
         )
-        return ending_of(assignment, summary)
+        return ending_of(assignment, summary, partial(bring_about, tag))
 
     return as_task(perform_stage, kind, retries)
 
@@ -76,10 +78,10 @@ def as_task(function: Callable[..., Ending], kind: StageKind, retries: int) -> T
     )(function)
 
 
-def ending_of(assignment: Assignment, summary: Summary) -> Ending:
+def ending_of(assignment: Assignment, summary: Summary, way: Perform = perform) -> Ending:
     """Perform a stage; return its reference, as the data of a state where the run is to be called something."""
     try:
-        done = perform(assignment)
+        done = way(assignment)
     except StageStopped as stop:
         return Cancelled(message=str(stop))
     reference = _reference(done, summary)

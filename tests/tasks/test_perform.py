@@ -76,6 +76,7 @@ def assignment(stage: Stage, store: Path, display: Recorded) -> Assignment:
         store_url=str(store),
         lease_seconds=60.0,
         grace_seconds=5.0,
+        dispatch="inline",
         gpu_jobs=1,
         packers=None,
         pack_cluster=None,
