@@ -33,6 +33,9 @@ class Display(Protocol):
     def advance(self, title: str, progress: report.Progress) -> None:
         """The running stage `title` is this far."""
 
+    def measure(self, title: str, measured: report.Measured) -> None:
+        """The running stage `title` has measured itself."""
+
     def say(self, line: str) -> None:
         """A line worth reading now: a wait, a resume, a warning."""
 
@@ -57,6 +60,9 @@ class LineDisplay:
             self._last[title] = now
             share = f"{progress.done:,.0f}/{progress.total:,.0f} {progress.unit}"
             self._logger.info("%s: %s  %s", title, share, progress.text)
+
+    def measure(self, title: str, measured: report.Measured) -> None:
+        """The stage's own lines say it."""
 
     def say(self, line: str) -> None:
         self._logger.info("  %s", line)
@@ -95,6 +101,9 @@ class BarDisplay:
             done, total, text = progress.done, progress.total, progress.text
             self._bars.update(bar, completed=done, total=total, share=share, text=text, refresh=True)
 
+    def measure(self, title: str, measured: report.Measured) -> None:
+        """The stage's own lines say it."""
+
     def say(self, line: str) -> None:
         self._console.print(f"    {line}", style="dim", highlight=False, markup=False)
 
@@ -110,7 +119,7 @@ class BarDisplay:
 
 
 class BothDisplays:
-    """Tells two displays the same: the terminal, and the log that the Prefect UI shows."""
+    """Tells two displays the same: a terminal and a log, or those and the pages of the Prefect UI."""
 
     def __init__(self, first: Display, second: Display) -> None:
         self._displays = (first, second)
@@ -122,6 +131,10 @@ class BothDisplays:
     def advance(self, title: str, progress: report.Progress) -> None:
         for display in self._displays:
             display.advance(title, progress)
+
+    def measure(self, title: str, measured: report.Measured) -> None:
+        for display in self._displays:
+            display.measure(title, measured)
 
     def say(self, line: str) -> None:
         for display in self._displays:

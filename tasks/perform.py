@@ -37,7 +37,7 @@ from core.planning.stream_length import measured_by, packed_by_manifest
 from core.publishing.ancestry import gathered_lineage
 from core.publishing.lineage import LINEAGE_ROLE
 from core.stages.kind import StageKind
-from core.stages.report import Progress, parse
+from core.stages.report import Measured, Progress, parse
 from core.stages.specification import Outcome, Specification, read_outcomes
 from core.stages.streamed import StreamedArtifact
 from core.stages.unread import unread_files
@@ -291,10 +291,13 @@ class _Child:
         self._lease = lease
 
     def hear(self, line: str) -> None:
-        """Show progress and lines for people; remember the last of everything else."""
+        """Show progress, measurements and lines for people; remember the last of everything else."""
         told = parse(line)
         if isinstance(told, Progress):
             self._assignment.display.advance(self._assignment.title, told)
+            return
+        if isinstance(told, Measured):
+            self._assignment.display.measure(self._assignment.title, told)
             return
         if told is not None:
             self._assignment.display.say(f"{self._assignment.title}: {redact(told)}")

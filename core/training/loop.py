@@ -35,6 +35,7 @@ from core.training.trace import Trace
 from core.training.tracking.tracker import Tracker
 
 STALL_SECONDS = 1.0  # a step that waits longer for its rows is worth a line
+SAMPLED = ("loss", "tokens_per_second")  # of every step, for who watches the run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +120,7 @@ class Trainer:
         self.trace.measure(self.step, values)
         if self.world.leads:
             self.tracker.record(self.step, values)
+            self.context.report.measured(self.step, values)
             text = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
             self.context.report.log(f"step {self.step}/{self.job.steps}: {text}")
 
@@ -138,6 +140,7 @@ class Trainer:
         if not self.world.leads:
             return
         self.tracker.record(step, values)
+        self.context.report.sample(step, {name: values[name] for name in SAMPLED if isfinite(values[name])})
         done = step + 1 - job.first_step
         self.context.report.progress(done, job.end_step - job.first_step, "steps", f"loss {result.loss:.4f}")
         if time.monotonic() - self._logged_at > self.context.runtime.log_seconds:

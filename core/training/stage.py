@@ -15,7 +15,7 @@ from core.training.checkpointing import CheckpointWriter
 from core.training.curves import loss_curve
 from core.training.distributed import World
 from core.training.hardware import memory_in_use
-from core.training.loop import Job, Trainer
+from core.training.loop import SAMPLED, Job, Trainer
 from core.training.numerics import attention_kernel
 from core.training.optimizer import Optimizer
 from core.training.prefetch import Prefetcher
@@ -26,6 +26,8 @@ from core.training.trace import Trace
 from core.training.tracking.tracker import TrackedRun, Tracker
 from core.training.tracking.trackers import open_trackers
 from core.training.validation import BPB_OF_WAY
+
+HISTORY_POINTS = 300  # of the steps before a checkpoint, told again to who watches
 
 
 def train(
@@ -84,7 +86,16 @@ def continue_from_checkpoint(
         job.micro_batch.rows = position.micro_batch_rows
     moved = f", on {world.size} ranks instead of {position.world_size}" if position.world_size != world.size else ""
     speaker(context.report, world)(f"continuing at step {step} of {job.end_step}{moved}")
+    if world.leads:
+        tell_history(context.report, trace)
     return step
+
+
+def tell_history(report: Reporter, trace: Trace) -> None:
+    """Let who watches this process see what earlier ones measured."""
+    for record in trace.outline(HISTORY_POINTS):
+        names = SAMPLED if "rate_multiplier" in record else record.keys() - {"step"}
+        report.measured(int(record["step"]), {name: record[name] for name in sorted(names) if name in record})
 
 
 def tracker_of(context: StageContext[Any], world: World, architecture: Architecture) -> Tracker:

@@ -45,6 +45,12 @@ class Trace:
         """(step, value) of every record that has `name`, in order."""
         return [(record["step"], record[name]) for record in self.metrics if name in record]
 
+    def outline(self, points: int) -> list[Record]:
+        """All measurements, and about `points` of the steps, evenly spaced; in the order they were recorded."""
+        steps = [record for record in self.metrics if "rate_multiplier" in record]
+        kept = {record["step"] for record in steps[:: -(-len(steps) // points) or 1]}
+        return [record for record in self.metrics if "rate_multiplier" not in record or record["step"] in kept]
+
     @property
     def skips_in_a_row(self) -> int:
         """How many updates were refused since the last one that was taken."""

@@ -17,7 +17,7 @@ from artifacts.store import Store
 from core.planning.catalogue import stages_of
 from core.planning.stage import Stage
 from core.stages.kind import StageKind
-from core.stages.report import Progress
+from core.stages.report import Measured, Progress
 from core.stages.runtime import Runtime
 from core.stages.specification import Outcome
 from tasks.launch import Launcher
@@ -40,6 +40,9 @@ class Recorded:
         self.told.append(f"{title} begins")
 
     def advance(self, title: str, progress: Progress) -> None:
+        pass
+
+    def measure(self, title: str, measured: Measured) -> None:
         pass
 
     def say(self, line: str) -> None:
