@@ -20,7 +20,7 @@ from artifacts.folder import one_line_errors
 from artifacts.lease import HeldLease
 from artifacts.manifest import Manifest
 from artifacts.progress import progress_prefix
-from artifacts.redaction import redacted
+from artifacts.redaction import redact, redacted
 from artifacts.storage import Storage
 from artifacts.survey import extent_path
 from artifacts.transfer import record_files
@@ -36,6 +36,11 @@ def manifest_path(address: Address) -> str:
 def marker_path(address: Address) -> str:
     """Where an artifact is marked as damaged, relative to the store."""
     return f"{address.folder}/damaged.json"
+
+
+def log_path(address: Address, attempt: str) -> str:
+    """Where the output of an attempt's processes is kept, relative to the store."""
+    return f"{address.folder}/logs/{attempt}.log"
 
 
 class Attempt:
@@ -103,6 +108,20 @@ class Attempt:
         self._files.keep(self.address.folder, manifest.attempt, self.output)
         self._sweep(manifest)
         return manifest
+
+    def keep_log(self, log_file: Path) -> None:
+        """Store the output of the attempt's processes beside the artifact, without secrets, however the attempt ended.
+
+        It is no file of the artifact: it tells the time, and two attempts at one artifact must leave the same files.
+        Failing to store it is worth a warning and no more.
+        """
+        shown, path = self.scratch / "log", log_path(self.address, self._lease.attempt)
+        try:
+            with one_line_errors(log_file):
+                shown.write_text(redact(log_file.read_text(encoding="utf-8", errors="replace")), encoding="utf-8")
+            self._storage.upload(shown, path)
+        except StoreError as error:
+            log.warning("%s: the log of attempt %s was not stored: %s", self.address, self._lease.attempt, error)
 
     def end(self) -> None:
         """Remove what is not needed any more; failing to is worth a warning and no more."""

@@ -5,8 +5,11 @@
                                      files/<attempt>/ what the manifest lists with size and sha256
                                      extent/...       how many files and bytes it has, as a name: a listing tells
                                      progress/...     checkpoints of an unfinished stage
+                                     logs/            what the processes of each attempt wrote, failed ones too
                                      lease.json       who may make it now
                                      damaged.json     a reader found it damaged; it will be made again
+    <store>/trash/<kind>/<name>-<key[:12]>.json       to be deleted once its undo window has passed
+    <store>/plans/...                                 what runs under way still need
     <store>/calibration/...                           small records beside the artifacts
 
 Every error is a `StoreError` with one line for the user.
@@ -30,6 +33,9 @@ from artifacts.copies import Hold, Room
 from artifacts.errors import ArtifactDamaged, ArtifactMissing, Damage, StoreError, StoreUnavailable
 from artifacts.files import ArtifactFiles, FilesInPlace, FilesThroughCache, attempt_prefix
 from artifacts.folder import FolderStorage
+from artifacts.garbage.census import Census, census_of
+from artifacts.garbage.running_plans import RunningPlans
+from artifacts.garbage.trash import Trash
 from artifacts.lease import Clock, HeldLease, Leases
 from artifacts.lease_record import Holder
 from artifacts.location import Location, cache_folder, cache_limit, store_location
@@ -78,6 +84,8 @@ class Store:
         self._storage, self._files = _connect(location, self._cache)
         self.leases = Leases(self._storage, clock)
         self.records = Records(self._storage)
+        self.trash = Trash(self._storage, self.leases)
+        self.running_plans = RunningPlans(self._storage)
 
     @classmethod
     def open(cls, url: str | None = None, cache: Path | None = None) -> Store:
@@ -234,6 +242,10 @@ class Store:
     def contents(self) -> Contents:
         """What is there, from one listing."""
         return contents_of(self._storage.listing(""))
+
+    def census(self) -> Census:
+        """Every object of the store by artifact, from one listing."""
+        return census_of(self._storage.listing(""))
 
     def survey(self) -> Mapping[str, Found]:
         """The artifacts that are there, by folder, from one listing."""

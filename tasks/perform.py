@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import signal
 import socket
-import tempfile
 import threading
 import time
 from collections import deque
@@ -44,6 +43,7 @@ from core.stages.unread import unread_files
 from tasks.devices import VISIBLE
 from tasks.display import Display
 from tasks.launch import Launcher, command
+from tasks.machines import SPECIFICATION, Place, Posted, launch_folder
 from tasks.settings import RunSettings
 from tasks.streams import streamed_artifacts
 from tasks.supervise import supervise
@@ -212,7 +212,10 @@ def _committed(assignment: Assignment, store: Store, lease: HeldLease, inputs: I
     specification = _specification(stage, assignment.settings, inputs, attempt, lease)
     provenance = capture()
     began = time.time()
-    outcome = _run_child(assignment, specification, lease)
+    try:
+        outcome = _run_child(assignment, specification, lease)
+    finally:
+        attempt.keep_log(_log_path(stage, lease))
     return attempt.commit(
         stage_version=stage.definition.version,
         identity=canonical(stage.identity),
@@ -262,24 +265,33 @@ def _run_child(assignment: Assignment, specification: Specification, lease: Held
     stage, settings = assignment.stage, assignment.settings
     output = _log_path(stage, lease)
     child = _Child(assignment, lease)
-    with tempfile.TemporaryDirectory(prefix="miniseries-") as folder:
-        path = Path(folder) / "specification.json"
+    machines = settings.machines if assignment.launcher is Launcher.TORCHRUN else None
+    with launch_folder(machines) as folder:
+        path = folder / SPECIFICATION
         specification.write(path)
+        others = None if machines is None else Posted(machines, folder, settings.runtime.processes, output, child.say)
+        place = None if others is None else others.place
         code = supervise(
-            command(assignment.launcher, path, settings.runtime.processes),
+            command(assignment.launcher, path, settings.runtime.processes, place),
             log=output,
-            environment={**_visible(assignment.devices), **assignment.environment(stage)},
+            environment={**_visible(assignment.devices), **_placed(place), **assignment.environment(stage)},
             grace_seconds=settings.grace_seconds,
             family=child.record,
             line=child.hear,
-            watch=child.watch,
+            watch=child.watch if others is None else child.watch_with(others),
         )
-        outcomes = read_outcomes(Path(folder))
+        outcomes = read_outcomes(folder)
+        if others is not None and not outcomes:
+            others.check_complete()
     return _judge(stage, code, outcomes, child.tail, output)
 
 
 def _visible(devices: str | None) -> Mapping[str, str]:
     return {} if devices is None else {VISIBLE: devices}
+
+
+def _placed(place: Place | None) -> Mapping[str, str]:
+    return {} if place is None else place.environment()
 
 
 class _Child:
@@ -300,9 +312,13 @@ class _Child:
             self._assignment.display.measure(self._assignment.title, told)
             return
         if told is not None:
-            self._assignment.display.say(f"{self._assignment.title}: {redact(told)}")
+            self.say(redact(told))
         if line.strip():
             self.tail.append(line)
+
+    def say(self, line: str) -> None:
+        """Show a line about the stage."""
+        self._assignment.display.say(f"{self._assignment.title}: {line}")
 
     def record(self, process_ids: Sequence[int]) -> None:
         """Name the processes in the lease. A store that is away for a moment is no reason to stop them."""
@@ -318,6 +334,16 @@ class _Child:
             raise LeaseLost(
                 f"{self._lease.address}: another run took this stage over; its child was stopped, nothing was committed"
             )
+
+
+    def watch_with(self, others: Posted) -> Callable[[], None]:
+        """`watch` that also looks at what other machines do."""
+
+        def watch() -> None:
+            self.watch()
+            others.look()
+
+        return watch
 
 
 def _judge(stage: Stage, code: int, outcomes: list[Outcome], tail: deque[str], log_path: Path) -> Outcome:

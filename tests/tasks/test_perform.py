@@ -117,6 +117,40 @@ def test_what_another_run_committed_first_is_reused(made: Path, without_tokenize
     assert is_released(TOKENIZER, without_tokenizer)
 
 
+def logs_of(stage: Stage, store: Path) -> dict[str, str]:
+    """What each attempt at the artifact wrote, by attempt."""
+    return {path.stem: path.read_text() for path in (store / stage.address.folder / "logs").glob("*.log")}
+
+
+def test_the_whole_log_is_kept_beside_the_artifact_and_is_none_of_its_files(made: Path) -> None:
+    manifest = Store.open(str(made)).manifest(TOKENIZER.address)
+    assert manifest is not None
+    ((attempt, log),) = logs_of(TOKENIZER, made).items()
+    assert attempt == manifest.attempt
+    assert '@progress {"done"' in log
+    assert not any("log" in file.path for file in manifest.files)
+
+
+def test_the_log_of_an_attempt_that_failed_is_kept_without_secrets(
+    without_tokenizer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOMEBODYS_PASSWORD", "my-very-secret-password")
+    monkeypatch.setenv("PYTHONWARNINGS", "my-very-secret-password")  # Python prints what it does not understand
+    stop = threading.Event()
+
+    @dataclass
+    class Stopping(Recorded):
+        def advance(self, title: str, progress: Progress) -> None:
+            stop.set()
+
+    with pytest.raises(StageStopped):
+        perform(replace(assignment(TOKENIZER, without_tokenizer, Stopping()), stop=stop))
+    ((_, log),) = logs_of(TOKENIZER, without_tokenizer).items()
+    assert "@progress" in log
+    assert "Invalid -W option ignored: invalid action: '***'" in log
+    assert "my-very-secret-password" not in log
+
+
 def test_a_terminal_that_went_away_does_not_keep_the_lease(without_tokenizer: Path) -> None:
     @dataclass
     class Closed(Recorded):
