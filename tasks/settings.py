@@ -16,6 +16,7 @@ from artifacts.errors import StoreError
 from artifacts.store import Store
 from core.stages.runtime import Kernels, Runtime
 from tasks.devices import gpus_of_one
+from tasks.machines import Machines, machines_from_environment
 from tasks.pack_cluster import FORMS, PackCluster
 
 LEASE_SECONDS = 120.0
@@ -42,6 +43,7 @@ class RunSettings:
     packers: int | None  # shard groups that one flow run has packed at once; None: as many as suit where that is done
     pack_cluster: PackCluster | None  # that packs them; None: this machine
     runtime: Runtime
+    machines: Machines | None = None  # that make one heavy stage together; None: this one alone
 
     def open_store(self) -> Store:
         """The store of this run."""
@@ -50,7 +52,7 @@ class RunSettings:
 
 def settings_from_environment() -> RunSettings:
     """Resolve MINISERIES_STORE, _PROCESSES, _MICRO_BATCH, _KERNELS, _{CHECKPOINT,LEASE,GRACE}_SECONDS, _DISPATCH,
-    _GPU_JOBS, _PACKERS, _PACK_CLUSTER, _TRACK, _TRACK_FOLDER, _HUB.
+    _NODES, _RENDEZVOUS, _GPU_JOBS, _PACKERS, _PACK_CLUSTER, _TRACK, _TRACK_FOLDER, _HUB.
     """
     store_url = os.environ.get("MINISERIES_STORE") or None
     dispatch = _dispatch()
@@ -60,6 +62,7 @@ def settings_from_environment() -> RunSettings:
         lease_seconds=_seconds("MINISERIES_LEASE_SECONDS", LEASE_SECONDS),
         grace_seconds=_seconds("MINISERIES_GRACE_SECONDS", GRACE_SECONDS),
         dispatch=dispatch,
+        machines=machines_from_environment(gpu_jobs or 1) if dispatch == "inline" else None,
         gpu_jobs=gpu_jobs or (1 if dispatch == "inline" else DISPATCHED_JOBS),
         packers=_count("MINISERIES_PACKERS"),
         pack_cluster=_pack_cluster(),

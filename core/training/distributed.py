@@ -139,6 +139,7 @@ def process_group() -> Iterator[World]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield current_world()
         return
+    _number_by_place()
     device = _device(int(os.environ["LOCAL_RANK"]))
     if device.type == "cuda":
         torch.cuda.set_device(device)
@@ -148,6 +149,16 @@ def process_group() -> Iterator[World]:
         dist.init_process_group("gloo", timeout=TIMEOUT)
     yield current_world()
     dist.destroy_process_group()
+
+
+def _number_by_place() -> None:
+    """Number this rank by the place of its machine (tasks.machines), which torchrun orders by address.
+
+    So rank 0 is on the machine that supervises, whatever the machines are called.
+    """
+    if (place := os.environ.get("MINISERIES_PLACE")) is not None:
+        before = int(place) * int(os.environ["LOCAL_WORLD_SIZE"])
+        os.environ["RANK"] = str(before + int(os.environ["LOCAL_RANK"]))
 
 
 def _device(local_rank: int) -> torch.device:
