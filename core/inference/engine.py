@@ -90,7 +90,12 @@ class Engine:
         self._model = model
         table = model.transformer.wte.weight
         self._cache = KeyValueCache(
-            model.architecture, rows=slots, capacity=context_tokens, device=table.device, dtype=table.dtype
+            model.architecture,
+            rows=slots,
+            capacity=context_tokens,
+            device=table.device,
+            dtype=table.dtype,
+            scaling=model.scaling,
         )
         self._waiting: list[_Answer] = []
         self._running: list[_Answer] = []  # the one at index i has row i of the cache

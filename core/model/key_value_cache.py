@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from core.model.architecture import Architecture
+from core.model.position_scaling import PositionScaling
 from core.model.rotary import Rotation, rotation
 
 
@@ -28,6 +29,7 @@ class KeyValueCache:
         capacity: int,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        scaling: PositionScaling | None = None,
     ) -> None:
         shape = (architecture.depth, rows, capacity, architecture.key_value_heads, architecture.head_width)
         # Zeros, not empty memory: a masked value has weight 0, and 0 x NaN is NaN.
@@ -35,8 +37,9 @@ class KeyValueCache:
         self.values = torch.zeros(shape, device=device, dtype=dtype)
         self.capacity = capacity
         self.lengths = [0] * rows  # tokens behind each row: the position of its next one
+        self.scaling = scaling  # that of the model which reads through it
         self.rotation = rotation(
-            0, capacity, architecture.head_width, architecture.rope_base, torch.device(device)
+            0, capacity, architecture.head_width, architecture.rope_base, torch.device(device), scaling
         )  # of every position
 
     def window(self, first: int, counts: Sequence[int]) -> CacheWindow:
@@ -53,6 +56,12 @@ class KeyValueCache:
         self.values[:, target, :length] = self.values[:, source, :length]
         self.lengths[target] = length
         self.clear(source)
+
+    def rewind(self, row: int, length: int) -> None:
+        """Forget what row `row` read beyond its first `length` tokens. Raises ValueError when it has not so many."""
+        if not 0 <= length <= self.lengths[row]:
+            raise ValueError(f"row {row} has read {self.lengths[row]} tokens, it cannot go back to {length}")
+        self.lengths[row] = length
 
     def clear(self, row: int) -> None:
         """Forget what row `row` has read."""
@@ -75,6 +84,7 @@ class CacheWindow:
         self._cache, self._first, self._counts = cache, first, tuple(counts)
         self._rows, self._reach = slice(first, end), reach
         self._from_nothing = reach == length
+        self.scaling = cache.scaling
         device = cache.keys.device
         starts = torch.tensor(behind, device=device).unsqueeze(1)  # [B, 1]
         self.positions = starts + torch.arange(length, device=device)  # [B, T]

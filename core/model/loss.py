@@ -50,11 +50,16 @@ def split_rows(rows: np.ndarray, mask: np.ndarray | None = None) -> tuple[Tensor
 def next_token_nats(model: Transformer, inputs: Tensor, targets: Tensor) -> Tensor:
     """Nats of each target [B, T] given its inputs [B, T], float32; 0 where the target is IGNORED. No gradient."""
     with torch.no_grad():
-        hidden = model.hidden(inputs).flatten(0, 1)
-        weight = model.lm_head.weight.to(hidden.dtype)
+        return hidden_nats(model, model.hidden(inputs), targets)
+
+
+def hidden_nats(model: Transformer, hidden: Tensor, targets: Tensor) -> Tensor:
+    """Nats of each target [B, T] given the residual stream [B, T, n] before it, float32. No gradient."""
+    with torch.no_grad():
+        stream, weight = hidden.flatten(0, 1), model.lm_head.weight.to(hidden.dtype)
         nats = [
             CHUNK_MATH[hidden.device.type].nats(rows @ weight.T, wanted, model.architecture.logit_softcap)
-            for rows, wanted in _chunks(hidden, targets.flatten(), weight)
+            for rows, wanted in _chunks(stream, targets.flatten(), weight)
         ]
     return torch.cat(nats).view(targets.shape)
 

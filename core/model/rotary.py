@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from core.model.position_scaling import PositionScaling, plain_frequencies
+
 
 @dataclass(frozen=True)
 class Rotation:
@@ -26,11 +28,18 @@ class Rotation:
     sine: Tensor  # likewise, negated at j + D/2
 
 
-def rotation(start: int, count: int, head_width: int, base: float, device: torch.device) -> Rotation:
-    """Return the rotation of positions [start, start + count): angle of pair j is position * base^(-2j/D)."""
-    exponents = torch.arange(0, head_width, 2, dtype=torch.float64, device=device) / head_width
+def rotation(
+    start: int,
+    count: int,
+    head_width: int,
+    base: float,
+    device: torch.device,
+    scaling: PositionScaling | None = None,
+) -> Rotation:
+    """Return the rotation of positions [start, start + count): angle of pair j is position * base^(-2j/D), or other."""
+    frequencies = (plain_frequencies if scaling is None else scaling.frequencies)(head_width, base, device)
     positions = torch.arange(start, start + count, dtype=torch.float64, device=device)
-    angles = torch.outer(positions, base**-exponents).unsqueeze(1)  # [T, 1, D/2]
+    angles = torch.outer(positions, frequencies).unsqueeze(1)  # [T, 1, D/2]
     cosine, sine = angles.cos().float(), angles.sin().float()
     return Rotation(torch.cat((cosine, cosine), dim=-1), torch.cat((sine, -sine), dim=-1))
 

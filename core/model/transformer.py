@@ -7,6 +7,7 @@ Decisions:
 - queries and keys are rotated, then normed per head. Each then has length sqrt(D), so an attention logit
   q.k / sqrt(D) never exceeds sqrt(D).
 - `use_rope` False skips the rotation altogether (a DroPE model); it is not a parameter and may be flipped at any time.
+- `scaling`, None but where a model is measured beyond its trained length, is none either (see `position_scaling`).
 - activations have the dtype of the embedding table; a weight of another dtype is cast where it is used. So float32
   masters train in bfloat16 by casting that one table.
 - logits are float32 and softcapped: c tanh(z/c), c = 15.
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from core.model.architecture import Architecture
 from core.model.initialization import initialize
 from core.model.key_value_cache import CacheWindow
+from core.model.position_scaling import PositionScaling
 from core.model.rotary import Rotation, rotate, rotation
 
 
@@ -66,14 +68,19 @@ class Attention(nn.Module):
         self.c_v = Linear(architecture.width, key_value_width)
         self.c_proj = Linear(architecture.width, architecture.width)
 
-    def forward(self, x: Tensor, positions: Rotation | None, window: CacheWindow | None) -> Tensor:
+    def forward(
+        self, x: Tensor, positions: Rotation | None, window: CacheWindow | None, query_scale: Tensor | None = None
+    ) -> Tensor:
         batch, length, width = x.shape
         query, key, value = (
             project(x).view(batch, length, -1, self.head_width) for project in (self.c_q, self.c_k, self.c_v)
         )  # [B, T, H or Hkv, D]
         if positions is not None:
             query, key = rotate(query, positions), rotate(key, positions)
-        query = normalize(query, self.epsilon).to(value.dtype)
+        query = normalize(query, self.epsilon)
+        if query_scale is not None:
+            query = query * query_scale
+        query = query.to(value.dtype)
         key = normalize(key, self.epsilon).to(value.dtype)
         mask = None
         causal = length > 1
@@ -130,8 +137,10 @@ class Block(nn.Module):
         mlp = {"swiglu": SwiGLU, "relu2": ReLU2}[architecture.mlp]
         self.mlp = mlp(architecture.width, architecture.mlp_width)
 
-    def forward(self, x: Tensor, positions: Rotation | None, window: CacheWindow | None) -> Tensor:
-        x = x + self.attn(normalize(x, self.epsilon), positions, window)
+    def forward(
+        self, x: Tensor, positions: Rotation | None, window: CacheWindow | None, query_scale: Tensor | None = None
+    ) -> Tensor:
+        x = x + self.attn(normalize(x, self.epsilon), positions, window, query_scale)
         mixed: Tensor = x + self.mlp(normalize(x, self.epsilon))
         return mixed
 
@@ -149,13 +158,15 @@ class Trunk(nn.Module):
         self.wte = Embedding(architecture.vocabulary_size, architecture.width)
         self.h = nn.ModuleList(Block(architecture, layer) for layer in range(architecture.depth))
 
-    def forward(self, tokens: Tensor, positions: Rotation | None, window: CacheWindow | None) -> Tensor:
+    def forward(
+        self, tokens: Tensor, positions: Rotation | None, window: CacheWindow | None, query_scale: Tensor | None = None
+    ) -> Tensor:
         """Final normed residual stream [B, T, n] of tokens int64 [B, T]."""
         x: Tensor = self.wte(tokens)
         if self.normalize_embedding:
             x = normalize(x, self.epsilon)
         for block in self.h:
-            x = block(x, positions, window)
+            x = block(x, positions, window, query_scale)
         return normalize(x, self.epsilon)
 
 
@@ -166,6 +177,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.architecture = architecture
         self.use_rope = use_rope
+        self.scaling: PositionScaling | None = None
         self.transformer = Trunk(architecture)
         self.lm_head = Linear(architecture.width, architecture.vocabulary_size)
 
@@ -179,8 +191,14 @@ class Transformer(nn.Module):
         return self.lm_head.weight.device
 
     def hidden(self, tokens: Tensor, window: CacheWindow | None = None) -> Tensor:
-        """Final normed residual stream [B, T, n] of tokens int64 [B, T] that follow those in the rows of `window`."""
-        x: Tensor = self.transformer(tokens, self._positions(tokens, window), window)
+        """Final normed residual stream [B, T, n] of tokens int64 [B, T] that follow those in the rows of `window`.
+
+        Raises ValueError when the cache of the window was made for another scaling of positions.
+        """
+        if window is not None and window.scaling != self.scaling:
+            raise ValueError(f"the cache is for {window.scaling}, the model reads with {self.scaling}; make it anew")
+        scale = self._query_scale(tokens, window)
+        x: Tensor = self.transformer(tokens, self._positions(tokens, window), window, scale)
         if window is not None:
             window.advance()
         return x
@@ -190,7 +208,16 @@ class Transformer(nn.Module):
             return None
         if window is not None:
             return window.rotation()
-        return rotation(0, tokens.size(1), self.architecture.head_width, self.architecture.rope_base, tokens.device)
+        width, base = self.architecture.head_width, self.architecture.rope_base
+        return rotation(0, tokens.size(1), width, base, tokens.device, self.scaling)
+
+    def _query_scale(self, tokens: Tensor, window: CacheWindow | None) -> Tensor | None:
+        """What multiplies the queries, float32 [T, 1, 1] or [B, T, 1, 1]; None for 1."""
+        if self.scaling is None:
+            return None
+        positions = torch.arange(tokens.size(1), device=tokens.device) if window is None else window.positions
+        scale = self.scaling.query_scale(positions)
+        return None if scale is None else scale.unsqueeze(-1).unsqueeze(-1)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Softcapped float32 logits [..., V] of hidden [..., n]: |logit| < c."""
