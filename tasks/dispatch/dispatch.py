@@ -27,7 +27,8 @@ def bring_about(tag: str, assignment: Assignment) -> Performed:
         return arranged(assignment)
     if assignment.settings.dispatch == "inline" or assignment.stage.definition.resource is not Resource.GPU:
         return perform(assignment)
-    return delegate(Commission(tag=tag, assignment=assignment), _scheduler(assignment.settings))
+    with _scheduler(assignment.settings) as scheduler:
+        return delegate(Commission(tag=tag, assignment=assignment), scheduler)
 
 
 @contextmanager
@@ -43,5 +44,13 @@ def brought_about_by(way: Perform) -> Iterator[None]:
         _arranged.reset(token)
 
 
-def _scheduler(settings: RunSettings) -> Scheduler:
-    raise SettingsError(f"MINISERIES_DISPATCH={settings.dispatch} is not available in this version; unset it")
+@contextmanager
+def _scheduler(settings: RunSettings) -> Iterator[Scheduler]:
+    match settings.dispatch:
+        case "deployment":
+            from tasks.dispatch.gpu_pool import open_gpu_pool
+
+            with open_gpu_pool() as pool:
+                yield pool
+        case _:
+            raise SettingsError(f"MINISERIES_DISPATCH={settings.dispatch} is not available in this version; unset it")

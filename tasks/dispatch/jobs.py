@@ -14,13 +14,19 @@ from core.planning.stage import Stage
 from tasks.perform import Assignment
 
 
+class SchedulerAway(Exception):
+    """The scheduler gave no answer, for now: who follows a job waits until it does."""
+
+
 class Phase(StrEnum):
-    """How far a job is. The last four are ends; after any but FAILED and CANCELLED another job may go on."""
+    """How far a job is. All but the first two are ends; after HELD, INTERRUPTED, WITHDRAWN another may follow."""
 
     WAITING = "waiting"  # in a queue
     RUNNING = "running"
-    ENDED = "ended"  # well: the artifact is there, or somebody else held the lease and the job did not wait for it
-    INTERRUPTED = "interrupted"  # crashed, preempted, out of time, withdrawn by another run: its checkpoint is kept
+    ENDED = "ended"  # well: the artifact is there
+    HELD = "held"  # well: somebody else held the lease, for which a job does not wait
+    INTERRUPTED = "interrupted"  # crashed, preempted, out of time: its checkpoint is kept
+    WITHDRAWN = "withdrawn"  # cancelled because another run that wanted it stopped: its checkpoint is kept
     CANCELLED = "cancelled"  # by a person, who does not want it to start again by itself
     FAILED = "failed"  # and running it again will end the same way
 
@@ -47,7 +53,7 @@ class Commission:
 
 
 class Job(Protocol):
-    """One job. Used by one thread. A scheduler that is away for a moment is waited for, in `report`, not raised."""
+    """One job, used by one thread. Its methods raise `SchedulerAway`."""
 
     @property
     def name(self) -> str:
@@ -56,12 +62,15 @@ class Job(Protocol):
     def report(self) -> Report:
         """How it stands now; asked about once a second."""
 
-    def cancel(self) -> None:
-        """Ask it to checkpoint and end, because whoever wanted it stops; returns at once."""
+    def withdraw(self) -> bool:
+        """Ask it to checkpoint and end, since this run wants it no more; False: it goes on, for another run.
+
+        Returns at once; the job ends in its own time.
+        """
 
 
 class Scheduler(Protocol):
-    """Queues jobs. At most one job of a stage is active, whoever asked for it."""
+    """Queues jobs, at most one of a stage at a time, whoever asks for it. Its methods raise `SchedulerAway`."""
 
     def find(self, commission: Commission) -> Job | None:
         """The active job of the stage, waiting or running, whoever submitted it."""

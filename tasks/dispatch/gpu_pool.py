@@ -1,0 +1,223 @@
+"""Heavy stages as runs of the deployment `gpu-job/h100`: one run for each stage and attempt, on the GPU work pool.
+
+A run is known by its idempotency key, `<key of the stage>:<store>:<attempt>`: two flow runs that want one stage at once
+get the same run. It shows as a subflow of who created it, and is cancelled with it; before, it is labelled as
+withdrawn, so that others who want the stage know that no person cancelled it, and go on with the next attempt.
+A pool takes the run that was scheduled first, so a stage that is due earlier (`tasks.dispatch.turn`) is scheduled so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+from prefect import runtime
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import FlowRun, StateType, TaskRunResult
+from prefect.client.schemas.sorting import FlowRunSort, TaskRunSort
+from prefect.context import TaskRunContext
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.states import Cancelling
+from prefect.utilities.urls import url_for
+
+from tasks.dispatch.jobs import Commission, Job, Phase, Report, SchedulerAway
+from tasks.dispatch.turn import turn
+from tasks.settings import SettingsError
+
+DEPLOYMENT = "gpu-job/h100"
+HELD = "Held"  # name of the completed state of a run that found its stage held by another
+INTERRUPTED = "Interrupted"  # name of the failed state of a run that is worth another attempt
+WITHDRAWN = "miniseries.withdrawn"  # label of a run that was cancelled with the run that wanted it
+ACTIVE = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]
+
+
+def require_server() -> None:
+    """Raise `SettingsError` unless Prefect is told of a server that others can reach too."""
+    if PREFECT_API_URL.value() is None:
+        raise SettingsError(
+            "MINISERIES_DISPATCH=deployment needs a Prefect server, and neither PREFECT_API_URL nor a Prefect profile "
+            "names one; start one with `miniseries up`, or unset MINISERIES_DISPATCH to train here"
+        )
+
+
+@contextmanager
+def open_gpu_pool() -> Iterator[GpuPool]:
+    """The GPU pool of the Prefect server in use. Raises `SettingsError` when there is no server."""
+    require_server()
+    with get_client(sync_client=True) as client:
+        yield GpuPool(client)
+
+
+class GpuPool:
+    """A `tasks.dispatch.jobs.Scheduler`."""
+
+    def __init__(self, client: SyncPrefectClient) -> None:
+        self._client = client
+
+    def find(self, commission: Commission) -> Job | None:
+        """See `Scheduler`."""
+        with asking():
+            active = self._runs(commission, ACTIVE)
+        return _GpuJob(self._client, max(active, key=_attempt)) if active else None
+
+    def submit(self, commission: Commission) -> Job:
+        """See `Scheduler`."""
+        with asking():
+            attempt = 1 + max(map(_attempt, self._runs(commission, list(StateType))), default=0)
+            run = self._created(commission, attempt)
+            _tidy(self._client, run)
+        return _GpuJob(self._client, run)
+
+    def _runs(self, commission: Commission, types: list[StateType]) -> list[FlowRun]:
+        """The newest runs of the stage in states of these types, for our store."""
+        wanted = FlowRunFilter(
+            tags=FlowRunFilterTags(all_=[_tag(commission)]),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=types)),
+        )
+        runs = self._client.read_flow_runs(flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_DESC)
+        return [run for run in runs if (run.idempotency_key or "").startswith(_prefix(commission))]
+
+    def _created(self, commission: Commission, attempt: int) -> FlowRun:
+        try:
+            run = run_deployment(
+                DEPLOYMENT,
+                parameters={"tag": commission.tag, "key": commission.stage.key},
+                flow_run_name=commission.assignment.title,
+                scheduled_time=turn(),
+                tags=[_tag(commission)],
+                idempotency_key=f"{_prefix(commission)}{attempt}",
+                timeout=0,
+            )
+        except ObjectNotFound as error:
+            raise SettingsError(
+                f"the Prefect server at {PREFECT_API_URL.value()} has no deployment {DEPLOYMENT}, which "
+                "MINISERIES_DISPATCH=deployment needs; `prefect --no-prompt deploy --all` in a checkout creates it"
+            ) from error
+        assert isinstance(run, FlowRun)  # a coroutine only where an event loop runs, and none does in a stage's thread
+        return run
+
+
+class _GpuJob:
+    """A `tasks.dispatch.jobs.Job`: one flow run."""
+
+    def __init__(self, client: SyncPrefectClient, run: FlowRun) -> None:
+        self._client = client
+        self._run = run
+        self._wanted_by = runtime.flow_run.id
+        self.name = f"run {_attempt(run)} of {DEPLOYMENT} ({url_for(run) or run.id})"
+
+    def report(self) -> Report:
+        """See `Job`."""
+        try:
+            with asking():
+                run = self._client.read_flow_run(self._run.id)
+                return _report(run, withdrawn=_is_withdrawn(self._client, run))
+        except ObjectNotFound:
+            return Report(phase=Phase.INTERRUPTED, text="somebody deleted it")
+
+    def withdraw(self) -> bool:
+        """See `Job`. What a living flow run created is its own; when that is gone, it belongs to who follows."""
+        with asking():
+            creator = _creator(self._client, self._run)
+            owner = None if creator is None else str(creator.id)
+            if owner != self._wanted_by and not (creator and creator.state and creator.state.is_final()):
+                return False
+            self._client.update_flow_run_labels(self._run.id, {WITHDRAWN: self._wanted_by or "a run without Prefect"})
+            self._client.set_flow_run_state(self._run.id, Cancelling(message="the run that wanted it was stopped"))
+        return True
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """Ask the server once: `SchedulerAway` when it gives no answer, so that a stop never waits for one."""
+    try:
+        with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
+            yield
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
+            raise
+        raise SchedulerAway(_no_answer(error)) from error
+    except httpx.HTTPError as error:
+        raise SchedulerAway(_no_answer(error)) from error
+
+
+def _no_answer(error: httpx.HTTPError) -> str:
+    return f"the Prefect server at {PREFECT_API_URL.value()} gives no answer, asking again ({type(error).__name__})"
+
+
+def _report(run: FlowRun, *, withdrawn: bool) -> Report:
+    """How the run stands, as its state tells."""
+    message = " ".join((run.state.message or "").split()) if run.state else ""
+    match run.state_type:
+        case None | StateType.SCHEDULED | StateType.PENDING | StateType.PAUSED:
+            late = ", which is busy or has no worker" if run.state_name == "Late" else ""
+            return Report(phase=Phase.WAITING, text=f"in the queue of work pool {run.work_pool_name}{late}")
+        case StateType.RUNNING | StateType.CANCELLING:
+            return Report(phase=Phase.RUNNING, text=f"{run.state_name} on work pool {run.work_pool_name}")
+        case StateType.COMPLETED:
+            return Report(phase=Phase.HELD if run.state_name == HELD else Phase.ENDED, text=message)
+        case StateType.CRASHED:
+            return Report(phase=Phase.INTERRUPTED, text=message)
+        case StateType.FAILED:
+            return Report(phase=Phase.INTERRUPTED if run.state_name == INTERRUPTED else Phase.FAILED, text=message)
+        case StateType.CANCELLED:
+            return Report(phase=Phase.WITHDRAWN if withdrawn else Phase.CANCELLED)
+
+
+def _is_withdrawn(client: SyncPrefectClient, run: FlowRun) -> bool:
+    """Whether a cancelled run was cancelled with the flow run that wanted it, by that or by the server in its place."""
+    if run.state_type is not StateType.CANCELLED or WITHDRAWN in run.labels:
+        return run.state_type is StateType.CANCELLED
+    creator = _creator(client, run)
+    return creator is not None and creator.state_type in (StateType.CANCELLED, StateType.CANCELLING)
+
+
+def _creator(client: SyncPrefectClient, run: FlowRun) -> FlowRun | None:
+    """The flow run of which this one is a subflow."""
+    if run.parent_task_run_id is None:
+        return None
+    try:
+        place = client.read_task_run(run.parent_task_run_id)
+        return None if place.flow_run_id is None else client.read_flow_run(place.flow_run_id)
+    except ObjectNotFound:
+        return None
+
+
+def _tidy(client: SyncPrefectClient, run: FlowRun) -> None:
+    """Take the place of `run` in our flow run away if another flow run was first to create it: its place is there."""
+    ours = TaskRunContext.get()
+    if ours is None or run.parent_task_run_id is None or ours.task_run.flow_run_id is None:
+        return
+    if client.read_task_run(run.parent_task_run_id).flow_run_id == ours.task_run.flow_run_id:
+        return
+    siblings = FlowRunFilter(id=FlowRunFilterId(any_=[ours.task_run.flow_run_id]))
+    for place in client.read_task_runs(flow_run_filter=siblings, sort=TaskRunSort.EXPECTED_START_TIME_DESC):
+        of_this_stage = TaskRunResult(id=ours.task_run.id) in place.task_inputs.get("__parents__", [])
+        if place.state_type is StateType.PENDING and of_this_stage:
+            client.delete_task_run(place.id)
+
+
+def _tag(commission: Commission) -> str:
+    """By which people and we find the runs of a stage."""
+    return f"stage:{commission.stage.key[:12]}"
+
+
+def _prefix(commission: Commission) -> str:
+    """Of the idempotency keys of the runs that make the stage in this store: one server may serve several stores."""
+    store = hashlib.sha256(commission.assignment.settings.open_store().url.encode()).hexdigest()[:8]
+    return f"{commission.stage.key}:{store}:"
+
+
+def _attempt(run: FlowRun) -> int:
+    return int((run.idempotency_key or ":0").rpartition(":")[2])
