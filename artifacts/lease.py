@@ -92,6 +92,17 @@ class Leases:
             return None
         return Holder.of(found[0])
 
+    def last_held(self, address: Address) -> float | None:
+        """When the lease was last renewed or released, by its holder's clock; None when there never was one."""
+        found = read_record(self._storage, address)
+        if found is None:
+            return None
+        return found[0].expires_at - (0.0 if found[0].released else found[0].ttl)
+
+    def has_expired(self, holder: Holder) -> bool:
+        """Whether a lease says so itself, by our clock: on another machine it must then be watched for its ttl."""
+        return self._clock.wall() >= holder.until
+
     def _is_free(self, address: Address, record: LeaseRecord, version: str) -> bool:
         if record.released:
             return True

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from artifacts.manifest import Manifest
 from artifacts.store import Store
 from core.planning.calibration import speeds_on
 from core.planning.cost import stage_cost
 from core.planning.speed import shape_of
 from core.planning.stage import Stage
 from core.planning.stream_length import packed_by_manifest
+from core.stages.kind import DEFINITIONS, Resource, StageKind
 
 Metrics = Mapping[str, object]
 
@@ -32,6 +34,24 @@ def estimate_metrics(stage: Stage, device: str, store: Store) -> dict[str, objec
         return {}
     seconds = 3600 * stage_cost(stage, speeds, packed=packed_by_manifest(store)).gpu_hours
     return {"estimated_device_seconds": round(seconds, 3), "estimate_basis": speeds.of(shape).basis}
+
+
+def measured_gpu_hours(manifest: Manifest) -> float | None:
+    """What making the artifact took, by its own count, else by the clock around it; 0 for what runs on no GPU.
+
+    None when its manifest does not tell, or when it is of a kind that this version does not know.
+    """
+    if manifest.kind not in DEFINITIONS:
+        return None
+    if DEFINITIONS[StageKind(manifest.kind)].resource is not Resource.GPU:
+        return 0.0
+    seconds = manifest.metrics.get("device_seconds")
+    if isinstance(seconds, (int, float)):
+        return seconds / 3600
+    began, ended = manifest.provenance.get("started"), manifest.provenance.get("finished")
+    if isinstance(began, (int, float)) and isinstance(ended, (int, float)):
+        return (ended - began) / 3600
+    return None
 
 
 def comparison(stages: Iterable[Metrics]) -> str:

@@ -86,6 +86,17 @@ def known_folders() -> set[str]:
     return {stage.address.folder for tag in recipes() for stage in stages_of(tag).values()}
 
 
+def groups_of_known_corpora() -> Iterator[Stage]:
+    """Every shard group, and what it is made of, that any known tag's corpora have to their ends; some twice."""
+    streams = {}
+    for tag in recipes():
+        for stage in stages_of(tag).values():
+            if stage.stream is not None:
+                streams[stage.stream.group(0).key, stage.stream.corpus.groups] = stage.stream
+    for stream in streams.values():
+        yield from in_order(stream.group(index) for index in range(stream.corpus.groups))
+
+
 def _twins(stages: Iterable[Stage]) -> Iterator[tuple[str, Stage]]:
     for stage in stages:
         if stage.kind is StageKind.EXPORT_TWIN and isinstance(stage.identity, ExportIdentity):

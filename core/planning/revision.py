@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from artifacts.address import KEY_PREFIX, Address
 from artifacts.manifest import Manifest
 from artifacts.store import Found, Store
+from core.planning.actual import measured_gpu_hours
 from core.planning.catalogue import known_folders
 from core.planning.causes import Cause, Manifests, causes_of, distinct
 from core.planning.cost import stage_cost
 from core.planning.progress import Survey, required
 from core.planning.stage import Stage
 from core.recipes.recipe import RecipeError
-from core.stages.kind import Resource, StageKind
+from core.stages.kind import StageKind
 
 RETRAIN_HOURS = 1.0  # finished GPU-hours that a run may leave behind without being told so
 SEGMENT = re.compile(r"(?P<trunk>.+)-(?P<first>\d{6})-(?P<end>\d{6})")
@@ -108,12 +109,23 @@ def superseded_listing(found: Iterable[Superseded]) -> list[dict[str, object]]:
     ]
 
 
+def nearest(address: Address, stages: Iterable[Stage]) -> Stage:
+    """The stage among `stages`, all of the subject of `address`, that begins where it does, or closest to it."""
+    return min(stages, key=lambda stage: abs(_first_step(stage.name) - _first_step(address.name)))
+
+
+def subject_of(kind: str, name: str) -> tuple[str, str]:
+    """What an artifact is of, whichever revision made it: steps of a segment move with the horizon, its trunk stays."""
+    segment = SEGMENT.fullmatch(name) if kind == StageKind.PRETRAIN else None
+    return kind, segment["trunk"] if segment else name
+
+
 def _superseded(stage: Stage, manifest: Manifest, manifests: Manifests) -> Superseded:
-    finished = manifest.provenance.get("finished")
+    finished, hours = manifest.provenance.get("finished"), measured_gpu_hours(manifest)
     return Superseded(
         stage=stage,
         earlier=Address(manifest.kind, manifest.name, manifest.key),
-        gpu_hours=_gpu_hours(stage, manifest),
+        gpu_hours=stage_cost(stage).gpu_hours if hours is None else hours,
         finished=float(finished) if isinstance(finished, (int, float)) else 0.0,
         causes=tuple(causes_of(stage, manifest, manifests)),
     )
@@ -127,7 +139,7 @@ def _candidates(waiting: Sequence[Stage], survey: Survey) -> Iterator[tuple[Stag
     """Pairs of a stage to be made and a finished artifact of its key or of its subject."""
     places: dict[tuple[str, str], list[Stage]] = {}
     for stage in waiting:
-        places.setdefault(_subject(stage.kind.value, stage.name), []).append(stage)
+        places.setdefault(subject_of(stage.kind.value, stage.name), []).append(stage)
     renamed = {(stage.kind.value, stage.key[:KEY_PREFIX]): stage for stage in waiting}
     if not places:
         return
@@ -135,32 +147,13 @@ def _candidates(waiting: Sequence[Stage], survey: Survey) -> Iterator[tuple[Stag
         address = Address.parse(folder)
         if address is None or not found.committed or found.damaged:
             continue
-        rivals = places.get(_subject(address.kind, address.name), [])
+        rivals = places.get(subject_of(address.kind, address.name), [])
         if (address.kind, address.key) in renamed:
             yield renamed[address.kind, address.key], address
         elif rivals:
-            yield min(rivals, key=lambda stage: abs(_first_step(stage.name) - _first_step(address.name))), address
-
-
-def _subject(kind: str, name: str) -> tuple[str, str]:
-    """What an artifact is of, whichever revision made it: steps of a segment move with the horizon, its trunk stays."""
-    segment = SEGMENT.fullmatch(name) if kind == StageKind.PRETRAIN else None
-    return kind, segment["trunk"] if segment else name
+            yield nearest(address, rivals), address
 
 
 def _first_step(name: str) -> int:
     segment = SEGMENT.fullmatch(name)
     return int(segment["first"]) if segment else 0
-
-
-def _gpu_hours(stage: Stage, manifest: Manifest) -> float:
-    """Measured by the stage itself, else by the clock around it, else estimated; 0 for what runs on no GPU."""
-    if stage.definition.resource is not Resource.GPU:
-        return 0.0
-    seconds = manifest.metrics.get("device_seconds")
-    if isinstance(seconds, (int, float)):
-        return seconds / 3600
-    began, ended = manifest.provenance.get("started"), manifest.provenance.get("finished")
-    if isinstance(began, (int, float)) and isinstance(ended, (int, float)):
-        return (ended - began) / 3600
-    return stage_cost(stage).gpu_hours
