@@ -259,8 +259,8 @@ def test_a_damaged_twin_is_noticed(export: Callable[..., Any], base_state: Model
 
     assert {"tensors", "logits"} <= broken(swapped_tensors)
     scaled = {"rope_type": "linear", "rope_theta": 100_000.0, "factor": 2.0}
-    assert {"settings", "logits"} <= broken(
-        edit_json("config.json", lambda config: config.update(rope_parameters=scaled))
+    assert {"settings", "logits"} <= broken(  # transformers 4 reads the other name
+        edit_json("config.json", lambda config: config.update(rope_parameters=scaled, rope_scaling=scaled))
     )
 
 

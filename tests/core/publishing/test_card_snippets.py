@@ -61,14 +61,14 @@ class Published:
         [card] = self.hub.glob(f"lab/*drope_50-{name}/README.md")
         return card.read_text().split("```python\n")[1].split("```")[0]
 
-    def run(self, names: Sequence[str]) -> list[str]:
-        """What the snippets print, in one process that knows nothing of this project."""
+    def run(self, names: Sequence[str], packages: str = "") -> list[str]:
+        """What the snippets print, in one process that knows nothing of this project; `packages` go before ours."""
         programs = [self.snippet(name) for name in names]
         driver = "import sys\nfor text in sys.argv[2:]:\n    exec(text, {})\n    print(sys.argv[1])"
         outside = {
             "HF_HUB_OFFLINE": "1",
             "HF_HOME": str(self.hub / "cache"),
-            "PYTHONPATH": "",
+            "PYTHONPATH": packages,
             "PYTHONIOENCODING": "utf-8",
         }
         done = subprocess.run(
@@ -129,12 +129,27 @@ def greedy(folder: Path, tokenizer: Tokenizer, phase: str, *, skip_special_token
     return tokenizer.encoding.decode([token for token in written if token not in special])
 
 
-def test_the_snippets_of_a_model_without_positions_run_as_they_stand(stage: Any, tokenizer_folder: Path) -> None:
+@pytest.mark.parametrize(
+    "packages",
+    [
+        pytest.param("", id="installed"),
+        pytest.param(
+            os.environ.get("MINISERIES_TRANSFORMERS_4", ""),
+            id="transformers-4",
+            marks=pytest.mark.skipif(
+                "MINISERIES_TRANSFORMERS_4" not in os.environ, reason="see tests/core/export/test_transformers_4.py"
+            ),
+        ),
+    ],
+)
+def test_the_snippets_of_a_model_without_positions_run_as_they_stand(
+    stage: Any, tokenizer_folder: Path, packages: str
+) -> None:
     base = replace(load_fabrications().STATE, use_rope=False)
     chat = replace(base, phase="sft", seed=43, tokens_seen=2 * base.tokens_seen)
     published = publish(stage, tokenizer_folder, {"base": base, "sft": chat})
     names = ["base", "sft", "hf-base", "hf-sft"]
-    assert dict(zip(names, published.run(names), strict=True)) == published.expected
+    assert dict(zip(names, published.run(names, packages), strict=True)) == published.expected
     assert len({*published.expected.values()}) >= 2
 
 
