@@ -12,6 +12,7 @@ from prefect import flow, runtime
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from flows.crash_loop import require_no_crash_loop
 from flows.execution import execute
 from flows.parameters import Tag
 from tasks.settings import settings_from_environment
@@ -28,6 +29,7 @@ def miniseries(tags: list[Tag]) -> State[dict[str, Any]]:
 
     Its data: {stages: {key: reference}, failed: {key: error}, blocked: {key: key of the failed stage}}.
     """
+    require_no_crash_loop()
     execution = execute(tags, settings_from_environment())
     data = {
         "stages": execution.made,

@@ -10,6 +10,7 @@ from typing import Any
 
 from prefect import flow
 
+from flows.crash_loop import require_no_crash_loop
 from flows.execution import execute
 from flows.parameters import Tag
 from tasks.settings import settings_from_environment
@@ -23,6 +24,7 @@ def pipeline(tag: Tag, until: str | None = None) -> dict[str, dict[str, Any]]:
     Returns a small reference for each stage by key: its state, seconds, metrics and one-line summary. Raises what the
     first stage that failed raised, once everything that does not need it is there.
     """
+    require_no_crash_loop()
     execution = execute([tag], settings_from_environment(), until)
     for error in execution.failed.values():
         raise error

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flows.embedded_server import claim_embedded_server, end_orphaned_servers
-from tasks.settings import SettingsError
+from tasks.settings import SettingsError, settings_from_environment
 
 DEFAULTS = {
     "DO_NOT_TRACK": "1",
@@ -51,7 +51,16 @@ def prefect_for_this_run() -> Iterator[None]:
             f"PREFECT_API_URL={url} gives no answer ({error}); start that server, or unset the variable to run without"
         )
     if url is None:
+        _require_no_need_of_a_server()
         end_orphaned_servers()
         claim_embedded_server()
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if url is None else {}):
         yield
+
+
+def _require_no_need_of_a_server() -> None:
+    """Raise `SettingsError` when heavy stages are to be runs of a deployment, which an embedded server cannot have."""
+    if settings_from_environment().dispatch == "deployment":
+        from tasks.dispatch.gpu_pool import require_server
+
+        require_server()

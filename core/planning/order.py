@@ -55,6 +55,7 @@ class Order:
         self._waiting: dict[str, Work] = {}  # the longest remaining path first
         self._finished: set[str] = set()
         self._failed: list[str] = []
+        self._remaining: dict[str, float] = {}
         self.revise(works)
 
     @property
@@ -69,11 +70,15 @@ class Order:
         """
         settled = {key: work for key, work in self._works.items() if key not in self._waiting}
         self._works = {**settled, **{work.key: work for work in works if work.key not in settled}}
-        remaining = remaining_seconds(list(self._works.values()))
+        self._remaining = remaining = remaining_seconds(list(self._works.values()))
         waiting = [work for key, work in self._works.items() if key not in settled]
         self._waiting = {work.key: work for work in sorted(waiting, key=lambda work: -remaining[work.key])}
         for key in self._failed:
             self._block(key)
+
+    def remaining(self, key: str) -> float:
+        """Seconds from the start of `key` to the end of the longest path through it."""
+        return self._remaining[key]
 
     @property
     def is_over(self) -> bool:

@@ -30,6 +30,7 @@ def delegate(commission: Commission, scheduler: Scheduler) -> Performed:
     assignment.check_stop()
     store = assignment.settings.open_store()
     state: State = "cached"
+    store.trash.keep(commission.stage.address, assignment.settings.lease_seconds, assignment.pause)
     manifest = store.whole_manifest(commission.stage.address)
     ending = "failed"
     try:
@@ -131,7 +132,7 @@ class _Delegation:
             )
 
     def _wait_for(self, error: SchedulerAway, job: Job | None) -> None:
-        self._say(str(error))
+        self._say(f"{error}; asking again until it does")
         self._pause(job)
 
     def _pause(self, job: Job | None = None) -> None:

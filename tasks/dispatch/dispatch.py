@@ -31,6 +31,13 @@ def bring_about(tag: str, assignment: Assignment) -> Performed:
         return delegate(Commission(tag=tag, assignment=assignment), scheduler)
 
 
+def check_dispatch(settings: RunSettings) -> None:
+    """Raise `SettingsError` when heavy stages are to be made elsewhere, and what shall do that is not there."""
+    if settings.dispatch != "inline":
+        with _scheduler(settings) as scheduler:
+            scheduler.check()
+
+
 @contextmanager
 def brought_about_by(way: Perform) -> Iterator[None]:
     """Inside the `with`, in this context and its copies, every stage is brought about by `way`.

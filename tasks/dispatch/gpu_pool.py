@@ -65,6 +65,16 @@ class GpuPool:
     def __init__(self, client: SyncPrefectClient) -> None:
         self._client = client
 
+    def check(self) -> None:
+        """See `Scheduler`."""
+        try:
+            with asking():
+                self._client.read_deployment_by_name(DEPLOYMENT)
+        except ObjectNotFound as error:
+            raise _not_deployed() from error
+        except SchedulerAway as error:
+            raise SettingsError(str(error)) from error
+
     def find(self, commission: Commission) -> Job | None:
         """See `Scheduler`."""
         with asking():
@@ -100,10 +110,7 @@ class GpuPool:
                 timeout=0,
             )
         except ObjectNotFound as error:
-            raise SettingsError(
-                f"the Prefect server at {PREFECT_API_URL.value()} has no deployment {DEPLOYMENT}, which "
-                "MINISERIES_DISPATCH=deployment needs; `prefect --no-prompt deploy --all` in a checkout creates it"
-            ) from error
+            raise _not_deployed() from error
         assert isinstance(run, FlowRun)  # a coroutine only where an event loop runs, and none does in a stage's thread
         return run
 
@@ -153,7 +160,7 @@ def asking() -> Iterator[None]:
 
 
 def _no_answer(error: httpx.HTTPError) -> str:
-    return f"the Prefect server at {PREFECT_API_URL.value()} gives no answer, asking again ({type(error).__name__})"
+    return f"the Prefect server at {PREFECT_API_URL.value()} gives no answer ({type(error).__name__})"
 
 
 def _report(run: FlowRun, *, withdrawn: bool) -> Report:
@@ -206,6 +213,13 @@ def _tidy(client: SyncPrefectClient, run: FlowRun) -> None:
         of_this_stage = TaskRunResult(id=ours.task_run.id) in place.task_inputs.get("__parents__", [])
         if place.state_type is StateType.PENDING and of_this_stage:
             client.delete_task_run(place.id)
+
+
+def _not_deployed() -> SettingsError:
+    return SettingsError(
+        f"the Prefect server at {PREFECT_API_URL.value()} has no deployment {DEPLOYMENT}, which "
+        "MINISERIES_DISPATCH=deployment needs; `prefect --no-prompt deploy --all` in a checkout creates it"
+    )
 
 
 def _tag(commission: Commission) -> str:

@@ -72,6 +72,9 @@ class Job(Protocol):
 class Scheduler(Protocol):
     """Queues jobs, at most one of a stage at a time, whoever asks for it. Its methods raise `SchedulerAway`."""
 
+    def check(self) -> None:
+        """Raise `tasks.settings.SettingsError` when no job can be submitted, before hours of other stages were made."""
+
     def find(self, commission: Commission) -> Job | None:
         """The active job of the stage, waiting or running, whoever submitted it."""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from typing import TypeVar
+
+ResultT = TypeVar("ResultT")
 
 _due: ContextVar[datetime | None] = ContextVar("miniseries-turn", default=None)
 
@@ -15,11 +17,10 @@ def turn() -> datetime:
     return _due.get() or datetime.now(UTC)
 
 
-@contextmanager
-def due(at: datetime) -> Iterator[None]:
-    """Stages that are brought about inside the `with`, in this context and its copies, are due `at`."""
-    token = _due.set(at)
+def in_turn(due: datetime, work: Callable[[], ResultT]) -> ResultT:
+    """Do `work`; the stages that it brings about are due at `due`."""
+    token = _due.set(due)
     try:
-        yield
+        return work()
     finally:
         _due.reset(token)
