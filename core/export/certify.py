@@ -1,8 +1,8 @@
 """Compare an export with the model it was made from: the files as written, loaded as a stranger would load them.
 
-Passes over the weights, one model in memory at a time: the trained model as it is (only where the files are rounded),
-the trained model with its weights rounded as the files are, then the export. The first two differ by the rounding, the
-last two by nothing but the order of floating-point sums.
+Passes over the weights, one model in memory at a time: the trained model with its weights rounded as the files are, the
+trained model as it is (only where the files are rounded), then the export. The first and the last differ by nothing but
+the order of floating-point sums, the last two by the rounding. All compute in float32.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from core.export.parity import (
     exported_logits,
     largest_difference,
     mean_divergence,
-    native_continuation,
+    native_continuations,
     native_logits,
     native_model,
     padded_continuations,
@@ -74,11 +74,11 @@ class Export:
 
 @dataclass(frozen=True)
 class Answers:
-    """What the trained model says: logits to all prompts as rounded, the same unrounded, and its continuations."""
+    """What the trained model says: logits to all prompts as rounded, to short ones unrounded, and its continuations."""
 
     prompts: Prompts
     logits: Sequence[Tensor]
-    unrounded: Sequence[Tensor]
+    unrounded: Mapping[int, Tensor]  # by the place of the prompt among those asked
     continued: Sequence[Continuation]
 
     @property
@@ -134,14 +134,17 @@ def native_answers(export: Export, sample: Sample) -> Answers:
     source = export.source
     prompts = draw_prompts(source.tokenizer, source.state.sequence_length, sample)
     asked = prompts.base + prompts.chat
+    short = [place for place, prompt in enumerate(asked) if len(prompt) <= sample.rounded]
     model = native_model(source, export.dtype)
     logits = native_logits(model, asked, sample, export.readout)
-    continued = [native_continuation(model, prompt, sample.new_tokens) for prompt in prompts.continued]
+    continued = native_continuations(model, prompts.continued, sample.new_tokens)
     if export.dtype == torch.float32:
-        return Answers(prompts, logits, logits, continued)
+        return Answers(prompts, logits, {place: logits[place] for place in short}, continued)
     del model  # before another one takes its memory
-    unrounded = native_logits(native_model(source, torch.float32), asked, sample, export.readout)
-    return Answers(prompts, logits, unrounded, continued)
+    unrounded = native_logits(
+        native_model(source, torch.float32), [asked[place] for place in short], sample, export.readout
+    )
+    return Answers(prompts, logits, dict(zip(short, unrounded, strict=True)), continued)
 
 
 def file_checks(export: Export, stranger: Stranger) -> Iterator[Check]:
@@ -180,6 +183,7 @@ def logit_checks(
 ) -> Iterator[Check]:
     """Logits of base and chat prompts, the effect of positions, and what rounding the weights has changed."""
     found = exported_logits(stranger.model, answers.asked, sample)
+    rounded = [found[place] for place in answers.unrounded]
     base = len(answers.prompts.base)
     for name, part in (("logits", slice(base)), ("chat_logits", slice(base, None))):
         asked = answers.asked[part]
@@ -197,10 +201,10 @@ def logit_checks(
         yield from position_checks(export, stranger, answers, sample, bounds)
     yield at_most(
         "rounding",
-        mean_divergence(answers.unrounded, found),
+        mean_divergence(list(answers.unrounded.values()), rounded),
         bounds.rounding,
         "nats a position of divergence from the unrounded model",
-        positions(found, sample),
+        positions(rounded, sample, f" of prompts of at most {sample.rounded} tokens"),
     )
 
 
@@ -211,7 +215,7 @@ def position_checks(
     config, trained = stranger.model.config, export.source.state.use_rope
     meaning = "(1: positions are rotated, 0: there are none)"
     yield exactly("use_rope", int(config.use_rope), int(trained), meaning, Compared(1, "flags"))
-    prompts = answers.prompts.continued
+    prompts = answers.prompts.continued[: sample.flipped]
     as_it_is = exported_logits(stranger.model, prompts, sample)
     config.use_rope = not config.use_rope
     try:
@@ -231,12 +235,12 @@ def position_checks(
 def continuation_checks(
     export: Export, stranger: Stranger, answers: Answers, sample: Sample, bounds: Bounds
 ) -> Iterator[Check]:
-    """Greedy tokens with a cache, without one, and in a batch that is padded on the left."""
+    """Greedy tokens prompt by prompt with a cache, then all in a batch padded on the left, with one and without."""
     model, prompts, padding = stranger.model, answers.prompts.continued, export.source.tokenizer.bos
     for name, found in (
-        ("greedy_with_cache", exported_continuations(model, prompts, sample, padding, use_cache=True)),
-        ("greedy_without_cache", exported_continuations(model, prompts, sample, padding, use_cache=False)),
-        ("greedy_left_padded", padded_continuations(model, prompts, sample, padding)),
+        ("greedy_with_cache", exported_continuations(model, prompts, sample, padding)),
+        ("greedy_without_cache", padded_continuations(model, prompts, sample, padding, use_cache=False)),
+        ("greedy_left_padded", padded_continuations(model, prompts, sample, padding, use_cache=True)),
     ):
         wrong = [
             wrong_tokens(expected, tokens, tie=2 * bounds.logits)

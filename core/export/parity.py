@@ -2,6 +2,9 @@
 
 One model is in memory at a time. Answers of the trained model are kept at few positions of each prompt, so that even
 those of a long prompt and a large vocabulary are megabytes; a position's logits depend on everything before it.
+
+The work is bounded by the longest prompt, which two passes read; the third, of the unrounded model, reads short ones.
+Prompts are continued side by side: a large model's weights are then read once a token, not once a token and prompt.
 """
 
 from __future__ import annotations
@@ -36,6 +39,8 @@ class Sample:
     lengths: int = 7  # of base prompts, from 1 to T, evenly spaced on a logarithmic scale
     conversations: int = 6  # chat prompts
     positions: int = 32  # of one prompt, the first and the last among them
+    rounded: int = 256  # tokens of the longest prompt on which the rounding of the weights is measured
+    flipped: int = 2  # prompts that are read with and without positions
     continued: int = 4  # prompts that are continued greedily
     continued_from: int = 24  # tokens of such a prompt, at most
     new_tokens: int = 16
@@ -127,30 +132,37 @@ def kept(prompt: Tensor, sample: Sample) -> Tensor:
 
 
 @torch.inference_mode()
-def native_continuation(model: Transformer, prompt: Tensor, new_tokens: int) -> Continuation:
-    """Continue greedily, reading everything anew for each token: nothing is remembered that could be wrong."""
-    tokens, leads = prompt[None], []
-    for _ in range(new_tokens):
-        best = model.logits(model.hidden(tokens)[0, -1]).topk(2)
-        leads.append(float(best.values[0] - best.values[1]))
-        tokens = torch.cat([tokens, best.indices[None, :1]], dim=1)
-    return Continuation(tuple(tokens[0, len(prompt) :].tolist()), tuple(leads))
+def native_continuations(model: Transformer, prompts: Sequence[Tensor], new_tokens: int) -> list[Continuation]:
+    """Continue greedily, reading everything anew for each token: nothing is remembered that could be wrong.
+
+    Prompts of different lengths end in zeros, which no token before them sees.
+    """
+    rows, ends = torch.arange(len(prompts)), torch.tensor([len(prompt) for prompt in prompts])
+    tokens = torch.zeros(len(prompts), int(ends.max()) + new_tokens, dtype=torch.long)
+    for row, prompt in enumerate(prompts):
+        tokens[row, : len(prompt)] = prompt
+    leads = torch.empty(len(prompts), new_tokens)
+    for step in range(new_tokens):
+        best = model.logits(model.hidden(tokens[:, : ends.max()])[rows, ends - 1]).topk(2)
+        leads[:, step] = best.values[:, 0] - best.values[:, 1]
+        tokens[rows, ends] = best.indices[:, 0]
+        ends += 1
+    return [
+        Continuation(tuple(row[len(prompt) : end].tolist()), tuple(ahead.tolist()))
+        for row, prompt, end, ahead in zip(tokens, prompts, ends, leads, strict=True)
+    ]
 
 
 def exported_continuations(
-    model: PreTrainedModel, prompts: Sequence[Tensor], sample: Sample, padding: int, *, use_cache: bool
+    model: PreTrainedModel, prompts: Sequence[Tensor], sample: Sample, padding: int
 ) -> list[tuple[int, ...]]:
-    """Greedy tokens of an export: prompts one by one."""
-    return [
-        continued
-        for prompt in prompts
-        for continued in padded_continuations(model, [prompt], sample, padding, use_cache=use_cache)
-    ]
+    """Greedy tokens of an export: prompts one by one, with a cache."""
+    return [row for prompt in prompts for row in padded_continuations(model, [prompt], sample, padding, use_cache=True)]
 
 
 @torch.inference_mode()
 def padded_continuations(
-    model: PreTrainedModel, prompts: Sequence[Tensor], sample: Sample, padding: int, *, use_cache: bool = True
+    model: PreTrainedModel, prompts: Sequence[Tensor], sample: Sample, padding: int, *, use_cache: bool
 ) -> list[tuple[int, ...]]:
     """Greedy tokens of an export: prompts of different lengths in one batch, padded on the left."""
     longest = max(len(prompt) for prompt in prompts)
