@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -27,6 +28,8 @@ from core.stages.kind import StageKind
 from flows.packing import Packing, open_packing
 from flows.status_artifact import keep_status
 from tasks.devices import share
+from tasks.dispatch.dispatch import check_dispatch
+from tasks.dispatch.turn import in_turn
 from tasks.display import display_with
 from tasks.settings import RunSettings
 from tasks.stage_threads import StageThreads
@@ -78,9 +81,14 @@ def execute(tags: Sequence[str], settings: RunSettings, until: str | None = None
     store.check_writable()
     plan = plan_of(tags, store, until=until)
     agenda = Agenda(plan)
+    check_dispatch(settings)
     execution = Execution(plan.tags, agenda.stages)
     keep_status(plan.tags, store)
-    with open_packing(settings, store, agenda.groups_to_pack) as packing:
+    needed = (planned.stage.address.folder for planned in plan.stages)
+    with (
+        store.running_plans.running(needed, f"run {' '.join(plan.tags)}"),
+        open_packing(settings, store, agenda.groups_to_pack) as packing,
+    ):
         blocked = _Runner(execution, agenda, settings, store, packing).run()
     made = {key: execution.made[key] for key in agenda.stages if key in execution.made}
     execution = replace(execution, stages=agenda.stages, made=made, blocked=blocked)
@@ -105,6 +113,7 @@ class _Runner:
         self._groups_ahead = min(packing.at_once + 1, max(2, agenda.groups_to_pack // 2))
         limits = {Lane.GPU: settings.gpu_jobs, Lane.HOST: HOST_JOBS, Lane.PACK: packing.at_once}
         self._order = Order(agenda.works(self._groups_ahead), limits)
+        self._began = datetime.now(UTC)
         self._settings = settings
         self._is_inline = settings.dispatch == "inline"  # otherwise who makes a heavy stage has GPUs of its own
         self._store = store
@@ -139,7 +148,7 @@ class _Runner:
         wait_for = [self._states[need] for need in sorted(work.needs) if need in self._states]
         if work.lane is Lane.PACK:
             return partial(self._packing.pack, self._agenda.owners[stage.key], stage, wait_for)
-        return partial(
+        task = partial(
             TASKS[stage.kind],
             self._agenda.owners[stage.key],
             stage.key,
@@ -148,6 +157,14 @@ class _Runner:
             return_state=True,
             wait_for=wait_for,
         )
+        return partial(in_turn, self._due(work), task)
+
+    def _due(self, work: Work) -> datetime:
+        """When the stage is due where it stands in a queue: the longest remaining path first, whenever it is ready.
+
+        An hour of that path counts as a second, so a run's stages do not overtake those of one that began before it.
+        """
+        return self._began - timedelta(seconds=self._order.remaining(work.key) / 3600)
 
     def _note(self, key: str, state: State[Any]) -> None:
         self._states[key] = state

@@ -26,6 +26,7 @@ import platformdirs
 from artifacts.encoding import canonical
 from artifacts.errors import AlreadyCommitted, LeaseLost, StoreError, StoreUnavailable
 from artifacts.lease import HeldLease
+from artifacts.lease_record import Holder
 from artifacts.manifest import Manifest
 from artifacts.provenance import capture
 from artifacts.redaction import redact
@@ -33,8 +34,8 @@ from artifacts.store import Attempt, Store
 from core.planning.actual import estimate_metrics
 from core.planning.stage import Stage
 from core.planning.stream_length import measured_by, packed_by_manifest
-from core.publishing.ancestry import gathered_lineage
-from core.publishing.lineage import LINEAGE_ROLE
+from core.lineage.ancestry import gathered_lineage
+from core.lineage.lineage import LINEAGE_ROLE
 from core.stages.kind import StageKind
 from core.stages.report import Measured, Progress, parse
 from core.stages.specification import Outcome, Specification, read_outcomes
@@ -91,11 +92,17 @@ class Assignment:
     devices: str | None = None  # GPUs that its processes see, as CUDA_VISIBLE_DEVICES; None: all
     environment: Callable[[Stage], Mapping[str, str]] = lambda _stage: {}  # of its process besides ours: secrets
     stop: threading.Event = field(default_factory=threading.Event)
+    when_held: Callable[[Holder], None] = lambda _holder: None  # at each look at a lease of another; may raise
 
     def check_stop(self) -> None:
         """Raise `StageStopped` once stopping was asked for."""
         if self.stop.is_set():
             raise StageStopped(f"{self.stage.address}: stopped; the next run continues from its last checkpoint")
+
+    def pause(self) -> None:
+        """Wait a moment for what somebody else is doing. Raises `StageStopped`."""
+        self.stop.wait(WAIT_SECONDS)
+        self.check_stop()
 
 
 @dataclass(frozen=True)
@@ -117,6 +124,7 @@ def perform(assignment: Assignment) -> Performed:
     started = time.monotonic()
     title, display = assignment.title, assignment.display
     store = assignment.settings.open_store()
+    store.trash.keep(assignment.stage.address, assignment.settings.lease_seconds, assignment.pause)
     manifest = store.whole_manifest(assignment.stage.address)
     if manifest is not None:
         seconds = time.monotonic() - started
@@ -152,8 +160,8 @@ def _lease_or_manifest(assignment: Assignment, store: Store) -> HeldLease | Mani
         if lease.description != announced:
             announced = lease.description
             assignment.display.say(f"{assignment.title}: waiting for {announced}")
-        assignment.stop.wait(WAIT_SECONDS)
-        assignment.check_stop()
+        assignment.when_held(lease)
+        assignment.pause()
         if (manifest := store.whole_manifest(stage.address)) is not None:
             return manifest
 
@@ -334,7 +342,6 @@ class _Child:
             raise LeaseLost(
                 f"{self._lease.address}: another run took this stage over; its child was stopped, nothing was committed"
             )
-
 
     def watch_with(self, others: Posted) -> Callable[[], None]:
         """`watch` that also looks at what other machines do."""
