@@ -35,7 +35,7 @@ from core.planning.actual import estimate_metrics
 from core.planning.stage import Stage
 from core.planning.stream_length import measured_by, packed_by_manifest
 from core.lineage.ancestry import gathered_lineage
-from core.lineage.lineage import LINEAGE_ROLE
+from core.lineage.lineage import LINEAGE_ROLE, LINEAGE_READERS
 from core.stages.kind import StageKind
 from core.stages.report import Measured, Progress, parse
 from core.stages.specification import Outcome, Specification, read_outcomes
@@ -210,7 +210,7 @@ def held_inputs(assignment: Assignment, store: Store) -> Iterator[Inputs]:
             if role not in streamed:
                 unread = unread_files(assignment.stage.kind, role)
                 folders[role] = held.enter_context(store.hold(needed.address, without=unread))
-        if assignment.stage.kind is StageKind.PUBLISH:  # whose cards tell what their models were made from
+        if assignment.stage.kind in LINEAGE_READERS:
             folders[LINEAGE_ROLE] = held.enter_context(gathered_lineage(assignment.stage, store))
         yield Inputs(folders, streamed)
 

@@ -1,4 +1,4 @@
-"""Looking after an installation: `up`, `down`."""
+"""Looking after an installation: `up`, `down`, `gc`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from flows.series_option import Series
 from flows.usage.options import Json
 
 app = typer.Typer()
@@ -16,6 +17,13 @@ UP_EXAMPLES = """Examples:
   miniseries up
   miniseries up --gpu-slots 2 --port 4300
   miniseries up --database postgresql+asyncpg://user@host:5432/prefect"""
+
+GC_EXAMPLES = """Examples:
+
+\b
+  miniseries gc --dry-run
+  miniseries gc --dry-run --series study.yaml
+  miniseries gc --undo"""
 
 
 @app.command("up", epilog=UP_EXAMPLES)
@@ -37,8 +45,9 @@ def up_command(
 ) -> None:
     """Start what runs deployments here: a Prefect server, work pools, a worker of each; again: repair what died."""
     from flows.commands import up as command
+    from flows.local.installation import Wanted
 
-    wanted = command.Wanted(port=port, gpu_slots=gpu_slots, database=database)
+    wanted = Wanted(port=port, gpu_slots=gpu_slots, database=database)
     (command.up_json if json else command.up)(wanted)
 
 
@@ -51,3 +60,29 @@ def down_command(
     from flows.commands import down as command
 
     (command.down_json if json else command.down)(yes=yes)
+
+
+@app.command("gc", epilog=GC_EXAMPLES)
+def gc_command(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List only; change nothing.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Take back all marks of earlier calls.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    window_days: Annotated[
+        float, typer.Option(min=0.0, help="What is marked stays as it is so long; a later call deletes it.")
+    ] = 7.0,
+    log_days: Annotated[float, typer.Option(min=0.0, help="How long stage logs on this machine are kept.")] = 30.0,
+    json: Json = False,
+    series: Series = None,
+) -> None:
+    """List what no recipe, publication, adopted model or run reaches; mark it; delete it after an undo window."""
+    from flows.commands import gc as command
+
+    if undo and (dry_run or yes):
+        raise typer.BadParameter("--undo goes with neither --dry-run nor --yes")
+    wanted = command.Wanted(window_days=window_days, log_days=log_days)
+    if undo:
+        (command.undo_json if json else command.undo)()
+    elif dry_run:
+        (command.show_garbage_json if json else command.show_garbage)(wanted)
+    else:
+        (command.collect_garbage_json if json else command.collect_garbage)(wanted, yes=yes)
