@@ -12,12 +12,18 @@ from prefect.artifacts import create_markdown_artifact
 from artifacts.store import Store
 from core.planning.status import read_status
 from core.planning.status_markdown import status_markdown
+from tasks.ui.board import has_server
 
 KEY = "miniseries-status"
 
 
 def keep_status(tags: Sequence[str], store: Store, verdict: str = "") -> None:
-    """Add a version of the artifact. Everything it says is in the store, so failing to is worth a warning, no more."""
+    """Add a version of the artifact, where a server keeps it for people to see.
+
+    Everything it says is in the store, so failing to is worth a warning, no more.
+    """
+    if not has_server():
+        return
     try:
         markdown = status_markdown(read_status(tags, store), verdict)
         create_markdown_artifact(markdown, key=KEY, description=f"What exists of {', '.join(tags)}")

@@ -29,6 +29,7 @@ from tasks.launch import Launcher
 from tasks.perform import Assignment, Performed, StageInterrupted, StageStopped, perform
 from tasks.settings import settings_from_environment
 from tasks.stopping import stop_event
+from tasks.ui.shown import shown
 
 RETRY_DELAYS_SECONDS = (1.0, 3.0, 9.0)  # a killed process can start again at once, a network may need a while
 PASSING = (StageInterrupted, StoreUnavailable, LeaseLost)  # a stage that was lost to another run is waited for
@@ -81,7 +82,7 @@ def as_task(function: Callable[..., Ending], kind: StageKind, retries: int) -> T
 def ending_of(assignment: Assignment, summary: Summary, way: Perform = perform) -> Ending:
     """Perform a stage; return its reference, as the data of a state where the run is to be called something."""
     try:
-        done = way(assignment)
+        done = shown(way, assignment, summary)
     except StageStopped as stop:
         return Cancelled(message=str(stop))
     reference = _reference(done, summary)
