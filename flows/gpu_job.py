@@ -30,9 +30,8 @@ from flows.crash_loop import CrashLoop, require_no_crash_loop
 from tasks.dispatch.dispatch import brought_about_by
 from tasks.dispatch.gpu_pool import HELD, INTERRUPTED
 from tasks.pack import require_shared_store
-from tasks.perform import Assignment, Performed, StageFailed, StageStopped, perform
+from tasks.perform import PASSING, Assignment, Performed, StageFailed, StageStopped, perform
 from tasks.settings import RunSettings, settings_from_environment
-from tasks.stage_task import PASSING
 from tasks.stage_threads import StageThreads
 from tasks.table import TASKS
 

@@ -67,6 +67,9 @@ class StageInterrupted(StageFailed):
     """A stage was stopped or its process died; the next run continues from what it had checkpointed."""
 
 
+PASSING = (StageInterrupted, StoreUnavailable, LeaseLost)  # a stage that was lost to another run is waited for
+
+
 class StageStopped(BaseException):
     """A stage was asked to stop. Not an `Exception`: nothing on the way may take it for a failure and try again."""
 

@@ -19,20 +19,18 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.exceptions import MissingContextError
 from prefect.states import Cancelled, Completed
 
-from artifacts.errors import LeaseLost, StoreUnavailable
 from core.planning.catalogue import stage_of_key
 from core.planning.stage import Stage
 from core.stages.kind import StageKind
 from tasks.dispatch.dispatch import Perform, bring_about
 from tasks.display import Display, display_with
 from tasks.launch import Launcher
-from tasks.perform import Assignment, Performed, StageInterrupted, StageStopped, perform
+from tasks.perform import PASSING, Assignment, Performed, StageStopped, perform
 from tasks.settings import settings_from_environment
 from tasks.stopping import stop_event
 from tasks.ui.shown import shown
 
 RETRY_DELAYS_SECONDS = (1.0, 3.0, 9.0)  # a killed process can start again at once, a network may need a while
-PASSING = (StageInterrupted, StoreUnavailable, LeaseLost)  # a stage that was lost to another run is waited for
 Summary = Callable[[Mapping[str, object]], str]
 Environment = Callable[[Stage], Mapping[str, str]]
 Ending = State[dict[str, object]] | dict[str, object]
