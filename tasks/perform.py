@@ -35,8 +35,7 @@ from core.planning.actual import estimate_metrics
 from core.planning.stage import Stage
 from core.planning.stream_length import measured_by, packed_by_manifest
 from core.lineage.ancestry import gathered_lineage
-from core.lineage.lineage import LINEAGE_ROLE, LINEAGE_READERS
-from core.stages.kind import StageKind
+from core.lineage.lineage import LINEAGE_READERS, LINEAGE_ROLE
 from core.stages.report import Measured, Progress, parse
 from core.stages.specification import Outcome, Specification, read_outcomes
 from core.stages.streamed import StreamedArtifact

@@ -21,6 +21,7 @@ import torch
 from core.export.native_meta import native_meta
 from core.export.native_optimizer import native_optimizer
 from core.export.source import Source
+from core.lineage.lineage import LINEAGE_ROLE, read_lineage
 from core.stages.context import Metrics, StageContext, StageError
 from core.stages.identity import ExportIdentity
 
@@ -40,7 +41,7 @@ def produce(context: StageContext[ExportIdentity]) -> Metrics:
         optimizer = native_optimizer(slots, source.shapes, state, context.scratch)
         save(optimizer, output / f"optim_{state.step:06d}_rank0.pt")
     context.report.progress(2, 3, "files", "optimizer")
-    meta = json.dumps(native_meta(source), indent=2)
+    meta = json.dumps(native_meta(source, read_lineage(context.inputs.get(LINEAGE_ROLE))), indent=2)
     (output / f"meta_{state.step:06d}.json").write_text(meta + "\n", encoding="utf-8")
     (output / "tokenizer.pkl").write_bytes(pickle.dumps(tokenizer.encoding, protocol=PICKLE_PROTOCOL))
     save(torch.from_numpy(tokenizer.token_bytes), output / "token_bytes.pt")

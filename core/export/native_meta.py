@@ -6,6 +6,9 @@ the top, in fine-tuned models too: a loader that finds it nowhere assumes True a
 
 Resuming in nanochat reads `dataloader_state_dict` and `loop_state`, and stops where one is missing. The former is null,
 which makes its loader begin at the first file: rows were packed in another order, so no place in its files is right.
+
+Losses, measurements and time are those of every segment of the model's phase, as nanochat, which knows no segments,
+has them: from the lineage, and where that knows of none (an adopted model) from the trace beside the model.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from math import sqrt
 
 from artifacts.encoding import canonical
 from core.export.source import LOSSES, METRICS, Source
+from core.lineage.lineage import Lineage
 from core.model.checkpoint import ModelState
 from core.recipes.optimization import REFERENCE_BATCH_TOKENS, REFERENCE_WIDTH
 
@@ -21,10 +25,10 @@ DEVICE_BATCH_ROWS = 16  # the seed's; a fine-tune in nanochat inherits it, train
 LOSS_MEMORY = 0.9  # of the running mean that nanochat reports
 
 
-def native_meta(source: Source) -> dict[str, object]:
+def native_meta(source: Source, lineage: Lineage) -> dict[str, object]:
     """The document, for `json.dump`."""
     state = source.state
-    metrics = source.records(METRICS)
+    metrics, losses = (phase_records(source, lineage, file) for file in (METRICS, LOSSES))
     measured = [record["validation_bpb"] for record in metrics if "validation_bpb" in record]
     rates = [record["tokens_per_second"] for record in metrics if record.get("tokens_per_second")]
     device_rows = min(DEVICE_BATCH_ROWS, state.batch_tokens // state.sequence_length)
@@ -44,15 +48,21 @@ def native_meta(source: Source) -> dict[str, object]:
         "dataloader_state_dict": None,
         "loop_state": {
             "min_val_bpb": min(measured, default=None),
-            "smooth_train_loss": smooth_loss([record["loss"] for record in source.records(LOSSES)]),
+            "smooth_train_loss": smooth_loss([record["loss"] for record in losses]),
             "total_training_time": sum(state.batch_tokens / rate for rate in rates),
-            "timed_steps": len(rates),  # those of the last segment of a base model, whose trace is at hand
+            "timed_steps": len(rates),  # that the time is of: fewer than `step` where an earlier segment is gone
             "use_rope": state.use_rope,
         },
     }
     if state.direction != "forward":
         meta["direction"] = state.direction
     return meta
+
+
+def phase_records(source: Source, lineage: Lineage, file: str) -> list[dict[str, float]]:
+    """The lines of one trace, of all segments of the model's phase, in the order of training."""
+    segments = lineage.of_phase(source.state.phase)
+    return [record for stage in segments for record in lineage.trace(stage, file)] or source.records(file)
 
 
 def model_config(state: ModelState) -> dict[str, int]:

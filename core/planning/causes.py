@@ -13,6 +13,7 @@ from core.planning.fields import ABSENT, FieldChange, changes, written
 from core.planning.progress import Survey
 from core.planning.stage import Stage
 from core.planning.title import title
+from core.stages.streamed import GROUP
 
 HORIZON = frozenset({"steps", "batch_tokens"})
 CUTS = frozenset({"first_step", "end_step"})  # fixed fractions of `steps`
@@ -99,7 +100,7 @@ def _causes(stage: Stage, earlier: Manifest, manifests: Manifests, seen: set[tup
         key, need = earlier.inputs.get(role), stage.inputs.get(role)
         if key is not None and need is not None:
             yield from _causes_of_input(stage, role, key, need, manifests, seen)
-        elif not role.startswith("group-"):  # of earlier versions, in which every group was an input
+        elif not role.startswith(GROUP):  # of earlier versions, in which every group was an input
             yield _cause(stage, f"input {role}", _short(key), ABSENT if need is None else need.address.folder)
     if stage.definition.version != earlier.stage_version:
         yield _cause(stage, "version of the stage kind", earlier.stage_version, stage.definition.version)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.lineage.lineage import LINEAGE, Lineage
 from core.publishing.card_architecture import architecture_section, rope_sentence
 from core.publishing.card_certificate import certificate_section
 from core.publishing.card_cost import cost_section
@@ -27,7 +28,6 @@ from core.publishing.card_notes import citations_section, licence_section, limit
 from core.publishing.card_reproduction import reproduction_section
 from core.publishing.card_training import mixture_section, text_section, training_section
 from core.publishing.deliverables import Deliverable
-from core.publishing.lineage import LINEAGE, Lineage
 from core.publishing.repository import CARD, RepositoryFile
 from core.publishing.usage import usage
 

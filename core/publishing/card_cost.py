@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from core.lineage.lineage import Ancestor, Lineage
 from core.publishing.card_markdown import duration, table
-from core.publishing.lineage import Ancestor, Lineage
 
 PROCESSOR = "cpu"  # as torch calls it
 

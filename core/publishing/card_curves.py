@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from core.lineage.lineage import Ancestor, Lineage
 from core.publishing.deliverables import Deliverable
-from core.publishing.lineage import Ancestor, Lineage
 from core.stages.kind import StageKind
 from core.training.curves import Point, loss_curve, recovery_curve
 
-PHASES = {"base": (StageKind.PRETRAIN, StageKind.RECALIBRATE), "sft": (StageKind.SFT, StageKind.LONG_SFT)}
 NAMES = {"base": "pretraining", "sft": "fine-tuning"}
 
 
@@ -26,7 +25,7 @@ class Figure:
 def curves(models: Mapping[str, Deliverable]) -> Iterator[Figure]:
     """The curves of every phase that left a trace: those of the base, then those of the fine-tune."""
     for phase, model in models.items():
-        stages = model.lineage.of_kind(*PHASES[phase])
+        stages = model.lineage.of_phase(phase)
         losses = [record for stage in stages for record in model.lineage.trace(stage, "loss.jsonl")]
         if losses:
             yield _loss_figure(phase, model.lineage, stages, losses)

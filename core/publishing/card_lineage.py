@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from core.lineage.lineage import TRAINING, Ancestor, Lineage
 from core.publishing.card_curves import Figure
 from core.publishing.card_markdown import listed
-from core.publishing.lineage import TRAINING, Ancestor, Lineage
 from core.stages.kind import StageKind
 
 LEAVES = (StageKind.EXPORT_NATIVE, StageKind.EXPORT_HF, StageKind.EVALUATE)  # made of the model

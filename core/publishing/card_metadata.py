@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from huggingface_hub import EvalResult, ModelCardData
 
 from core.data.corpus.sources import SOURCES
+from core.lineage.lineage import Lineage
 from core.publishing.card_evaluation import ACCURACY, written_value
 from core.publishing.card_training import ORIGIN, datasets, read_source
 from core.publishing.corpus_dataset import corpus_dataset
 from core.publishing.deliverables import Deliverable
-from core.publishing.lineage import Lineage
 from core.stages.kind import StageKind
 
 LIBRARIES = {"native": "nanochat", "hf": "transformers"}

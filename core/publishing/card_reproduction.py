@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from core.data.corpus import python_docs
+from core.lineage.lineage import Ancestor, Lineage
 from core.publishing.card_markdown import code, listed
 from core.publishing.card_training import read_source
-from core.publishing.lineage import Ancestor, Lineage
 from core.stages.kind import StageKind
 
 PACKAGES = ("torch", "numpy", "rustbpe", "tiktoken", "safetensors")  # those that decide numerics and bytes

@@ -6,15 +6,15 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from core.lineage.lineage import Ancestor, Lineage
 from core.publishing.card_architecture import rope_schedule
 from core.publishing.card_markdown import dataset_link, table
 from core.publishing.corpus_dataset import corpus_dataset
 from core.publishing.deliverables import Deliverable
-from core.publishing.lineage import Ancestor, Lineage
 from core.stages.kind import StageKind
+from core.stages.streamed import GROUP
 
 ORIGIN = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+) \S+ at (?P<revision>[^\s,]+)")  # of a task from the Hub
-FINETUNES = (StageKind.SFT, StageKind.LONG_SFT)
 
 
 def training_section(models: Mapping[str, Deliverable]) -> str:
@@ -42,7 +42,7 @@ def text_section(model: Deliverable) -> str:
 
 def mixture_section(lineage: Lineage) -> str:
     """The chat data of the fine-tune, task by task; empty for a base model."""
-    tuned = lineage.of_kind(*FINETUNES)
+    tuned = lineage.of_phase("sft")
     mixtures = [stage for stage in lineage.of_kind(StageKind.MIXTURE) if tuned and stage.key in tuned[-1].needs]
     if not mixtures:
         return ""
@@ -136,7 +136,7 @@ def _training_groups(lineage: Lineage) -> list[Ancestor]:
         key
         for stage in lineage.training
         for role, key in {**stage.inputs, **stage.observed}.items()
-        if role.startswith("group-")
+        if role.startswith(GROUP)
     }
     return [stage for stage in lineage.of_kind(StageKind.PACK) if stage.key in keys]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from core.export.certificate import Certificate
+from core.lineage.lineage import LINEAGE_ROLE, NO_LINEAGE, Lineage, read_lineage
 from core.model.architecture import Architecture
 from core.publishing.gate import check_certificate
-from core.publishing.lineage import LINEAGE_ROLE, NO_LINEAGE, Lineage, read_lineage
 from core.stages.context import StageError
 
 EVALUATION_FILES = ("evaluation.json", "samples.md")  # published beside every model they are about

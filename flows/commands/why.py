@@ -13,6 +13,7 @@ from core.planning.fields import written
 from core.planning.stage import Stage
 from core.planning.title import VERBS, title
 from core.recipes.table import find_recipe
+from core.stages.streamed import GROUP
 from flows.console import console, listing, print_json
 
 MOST_GROUPS = 4  # shard groups that a terminal lists
@@ -51,7 +52,7 @@ def _show(tag: str, explanation: Explanation, out: Console) -> None:
 
 def _folded(inputs: Mapping[str, Stage]) -> Iterator[tuple[str, Stage]]:
     """A long stream of shard groups as its first and last; `--json` has them all."""
-    groups = [role for role in inputs if role.startswith("group-")]
+    groups = [role for role in inputs if role.startswith(GROUP)]
     hidden = set(groups[1:-1]) if len(groups) > MOST_GROUPS else set()
     for role, need in inputs.items():
         if role not in hidden:

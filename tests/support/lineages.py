@@ -11,7 +11,7 @@ from committing import commit_files
 from artifacts.store import Store
 from core.planning.catalogue import stages_of
 from core.planning.stage import Stage
-from core.publishing.ancestry import gather
+from core.lineage.ancestry import gather
 from core.stages.identity import TrainingIdentity
 from core.stages.kind import StageKind
 

@@ -26,8 +26,8 @@ class NoCheckpoints:
         raise AssertionError("an export discarded a checkpoint")
 
 
-def make(module: str, identity: ExportIdentity, model: Path, tokenizer: Path, output: Path) -> Metrics:
-    """Run the producer of `module` into the new folder `output`."""
+def make(module: str, identity: ExportIdentity, model: Path, tokenizer: Path, output: Path, **further: Path) -> Metrics:
+    """Run the producer of `module` into the new folder `output`; `further` inputs by role."""
     scratch = output.with_name(f"{output.name}-scratch")
     output.mkdir()
     scratch.mkdir()
@@ -35,7 +35,7 @@ def make(module: str, identity: ExportIdentity, model: Path, tokenizer: Path, ou
         name="tiny-base",
         key="0" * 64,
         identity=identity,
-        inputs={"model": model, "tokenizer": tokenizer},
+        inputs={"model": model, "tokenizer": tokenizer, **further},
         output=output,
         scratch=scratch,
         checkpoints=NoCheckpoints(),

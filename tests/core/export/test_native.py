@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -19,11 +20,13 @@ from safetensors.torch import load_file
 from core.data.tokenizer import Tokenizer
 from core.export.native import save
 from core.export.native_optimizer import stack_on_disk
+from core.lineage.lineage import LINEAGE, Ancestor, Lineage
 from core.model.checkpoint import ModelState, load_model
 from core.model.transformer import Transformer
 from core.recipes.optimization import family_optimization
 from core.stages.context import StageError
 from core.stages.identity import ExportIdentity
+from core.stages.kind import StageKind
 
 Export = Callable[..., Any]
 
@@ -94,6 +97,60 @@ def test_the_meta_file_has_what_nanochat_resumes_from(export: Export, base_state
     assert set(meta["loop_state"]) >= {"min_val_bpb", "smooth_train_loss", "total_training_time"}
     assert meta["loop_state"]["total_training_time"] == pytest.approx(128 / 9.0)  # one timed step, of 128 tokens
     assert meta["loop_state"]["timed_steps"] == 1
+
+
+def write_segments(folder: Path, segments: dict[StageKind, list[dict[str, float]]]) -> None:
+    """A gathered lineage: each stage with one trace for both files."""
+    folder.mkdir()
+    stages = []
+    for number, (kind, records) in enumerate(segments.items()):
+        key = str(number) * 64
+        none: dict[str, str] = {}
+        stages.append(
+            Ancestor(
+                kind=kind,
+                name="tiny",
+                title="",
+                key=key,
+                version=1,
+                identity={},
+                inputs=none,
+                observed=none,
+                is_recorded=True,
+            )
+        )
+        (folder / key).mkdir()
+        for file in ("loss.jsonl", "metrics.jsonl"):
+            (folder / key / file).write_text("".join(json.dumps(record) + "\n" for record in records))
+    Lineage(deliverables={}, stages=tuple(stages)).write(folder / LINEAGE)
+
+
+@pytest.mark.parametrize(("phase", "seconds", "timed", "best"), [("base", 48.0, 2, 2.0), ("sft", 16.0, 1, 1.5)])
+def test_training_time_and_losses_are_those_of_all_segments_of_the_phase(
+    export: Export,
+    run_export: ModuleType,
+    base_state: ModelState,
+    tmp_path: Path,
+    phase: str,
+    seconds: float,
+    timed: int,
+    best: float,
+) -> None:
+    exported = export(NATIVE, replace(base_state, phase=phase))
+    write_segments(
+        tmp_path / "lineage",
+        {
+            StageKind.PRETRAIN: [{"step": 3, "loss": 4.0, "tokens_per_second": 4.0, "validation_bpb": 2.0}],
+            StageKind.RECALIBRATE: [{"step": 9, "loss": 3.0, "tokens_per_second": 8.0, "validation_bpb": 2.1}],
+            StageKind.SFT: [{"step": 5, "loss": 2.0, "tokens_per_second": 8.0, "validation_bpb": 1.5}],
+        },
+    )
+    identity, output = ExportIdentity(format_version=1, phase=phase), tmp_path / "output"
+    run_export.make(NATIVE, identity, exported.model, exported.tokenizer, output, lineage=tmp_path / "lineage")
+    meta = json.loads((output / "meta_000012.json").read_text())
+    assert meta["loop_state"]["total_training_time"] == pytest.approx(seconds)
+    assert (meta["loop_state"]["timed_steps"], meta["loop_state"]["min_val_bpb"]) == (timed, best)
+    assert meta["val_bpb"] == {"base": 2.1, "sft": 1.5}[phase]
 
 
 def test_the_flags_of_a_family_model_are_nanochats_defaults(export: Export, base_state: ModelState) -> None:

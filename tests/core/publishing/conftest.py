@@ -19,6 +19,7 @@ from core.evaluation.measurement import Measurement
 from core.export.certificate import Certificate, Compared, at_most, describe, read_certificate
 from core.export.native_meta import native_meta
 from core.export.source import Source
+from core.lineage.lineage import NO_LINEAGE
 from core.model.checkpoint import ModelState
 from core.publishing import hub as hub_destination
 from core.publishing import publish
@@ -185,7 +186,7 @@ def _write_native(folder: Path, state: ModelState) -> Path:
     folder.mkdir(parents=True)
     (folder / "loss.jsonl").write_text('{"step": 0, "loss": 3.5}\n')
     (folder / "metrics.jsonl").write_text('{"step": 300, "validation_bpb": 2.25}\n')
-    meta = native_meta(Source(folder, state, tokenizer=None, shapes={}))
+    meta = native_meta(Source(folder, state, tokenizer=None, shapes={}), NO_LINEAGE)
     (folder / "loss.jsonl").unlink()
     (folder / "metrics.jsonl").unlink()
     (folder / f"meta_{state.step:06d}.json").write_text(json.dumps(meta))

@@ -14,7 +14,7 @@ from huggingface_hub import ModelCard
 from lineages import REVISION, write_lineage
 
 from core.export.certificate import Certificate, Check, describe
-from core.publishing.lineage import LINEAGE
+from core.lineage.lineage import LINEAGE
 from core.recipes.table import find_recipe
 
 TAG = "tiny_drope_50"

@@ -1,6 +1,6 @@
 """What a model was made from, trunk to leaf: of each stage key, identity, inputs, files, metrics and code revision.
 
-Read from a folder that `core.publishing.ancestry` gathers. No time of day and no host is in it, so the same artifacts
+Read from a folder that `core.lineage.ancestry` gathers. No time of day and no host is in it, so the same artifacts
 give the same lineage; `lineage.json` is published beside the model.
 """
 
@@ -20,9 +20,11 @@ from core.stages.context import StageError
 from core.stages.kind import StageKind
 
 LINEAGE = "lineage.json"
-LINEAGE_ROLE = "lineage"  # of the gathered folder among the inputs of `publish`; no stage makes it
+LINEAGE_ROLE = "lineage"  # of the gathered folder among a stage's inputs; no stage makes it
+LINEAGE_READERS = frozenset({StageKind.EXPORT_NATIVE, StageKind.PUBLISH})  # say what a model was made from
 TRACES = ("loss.jsonl", "metrics.jsonl")  # kept of every training stage, under its key
-TRAINING = (StageKind.PRETRAIN, StageKind.RECALIBRATE, StageKind.SFT, StageKind.LONG_SFT)
+PHASES = {"base": (StageKind.PRETRAIN, StageKind.RECALIBRATE), "sft": (StageKind.SFT, StageKind.LONG_SFT)}
+TRAINING = (*PHASES["base"], *PHASES["sft"])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,10 @@ class Lineage:
     def training(self) -> tuple[Ancestor, ...]:
         """The stages that trained, in the order of training: segments of the trunk, a recalibration, a fine-tune."""
         return self.of_kind(*TRAINING)
+
+    def of_phase(self, phase: str) -> tuple[Ancestor, ...]:
+        """The stages that trained one phase, in the order of training: all segments of a base, or a fine-tune."""
+        return self.of_kind(*PHASES[phase])
 
     @property
     def without_rope(self) -> frozenset[str]:

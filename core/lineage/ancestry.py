@@ -17,10 +17,10 @@ from artifacts.encoding import canonical
 from artifacts.manifest import Manifest
 from artifacts.store import Store
 from artifacts.transfer import at_once
+from core.lineage.lineage import LINEAGE, TRACES, TRAINING, Ancestor, Lineage
 from core.planning.stage import Stage, in_order
 from core.planning.stream_length import measured_by, packed_by_manifest
 from core.planning.title import title
-from core.publishing.lineage import LINEAGE, TRACES, TRAINING, Ancestor, Lineage
 
 
 @contextmanager

@@ -9,9 +9,9 @@ import pytest
 from lineages import REVISION, committed_publication, write_lineage
 
 from artifacts.store import Store
+from core.lineage.ancestry import gather, gathered_lineage
+from core.lineage.lineage import LINEAGE, Lineage, read_lineage
 from core.planning.catalogue import stages_of
-from core.publishing.ancestry import gather, gathered_lineage
-from core.publishing.lineage import LINEAGE, Lineage, read_lineage
 from core.stages.context import StageError
 from core.stages.kind import StageKind
 
@@ -47,6 +47,15 @@ def test_keys_and_titles_are_those_of_the_plan(lineage: Lineage) -> None:
 def test_the_other_fine_tune_of_the_same_base_is_no_ancestor(lineage: Lineage) -> None:
     assert [stage.kind for stage in lineage.training][-1] is StageKind.LONG_SFT
     assert not lineage.of_kind(StageKind.SFT)
+
+
+def test_a_phase_is_all_segments_of_its_training(lineage: Lineage) -> None:
+    assert [stage.kind for stage in lineage.of_phase("base")] == [
+        StageKind.PRETRAIN,
+        StageKind.PRETRAIN,
+        StageKind.RECALIBRATE,
+    ]
+    assert lineage.of_phase("base") + lineage.of_phase("sft") == lineage.training
 
 
 def test_behind_a_base_model_there_is_no_chat_data(lineage: Lineage) -> None:
