@@ -31,11 +31,11 @@ from artifacts.manifest import Manifest
 from artifacts.provenance import capture
 from artifacts.redaction import redact
 from artifacts.store import Attempt, Store
+from core.lineage.ancestry import gathered_lineage
+from core.lineage.lineage import LINEAGE_READERS, LINEAGE_ROLE
 from core.planning.actual import estimate_metrics
 from core.planning.stage import Stage
 from core.planning.stream_length import measured_by, packed_by_manifest
-from core.lineage.ancestry import gathered_lineage
-from core.lineage.lineage import LINEAGE_READERS, LINEAGE_ROLE
 from core.stages.report import Measured, Progress, parse
 from core.stages.specification import Outcome, Specification, read_outcomes
 from core.stages.streamed import StreamedArtifact
