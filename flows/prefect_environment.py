@@ -34,14 +34,19 @@ def names_a_server() -> bool:
     return bool(os.environ.get("PREFECT_API_URL")) or (home / "profiles.toml").exists()
 
 
+def prefer_defaults() -> None:
+    """Set what is not set; call before Prefect is imported, which is when it reads the environment."""
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)
+
+
 @contextmanager
 def prefect_for_this_run() -> Iterator[None]:
-    """Set what is not set, then import Prefect, which reads the environment when it is imported.
+    """Prefect with the settings above.
 
     Raises `SettingsError` when a Prefect server was named and does not answer.
     """
-    for name, value in DEFAULTS.items():
-        os.environ.setdefault(name, value)
+    prefer_defaults()
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 

@@ -1,24 +1,91 @@
-"""`miniseries up`: what runs deployments on this machine."""
+"""`miniseries up`: what runs deployments on this machine, and how to use it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shutil
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
 
-
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What the user asked for; None: as it comes."""
-
-    port: int | None
-    gpu_slots: int
-    database: str | None
+from flows.console import print_json
+from flows.local.folder import at_work_alone, installation_folder
+from flows.local.installation import Installation, Wanted, bring_up
+from flows.prefect_environment import prefer_defaults
+from flows.stopping import stop_once
+from tasks.settings import settings_from_environment
 
 
 def up(wanted: Wanted) -> None:
-    """Start what is missing, telling how far it is."""
-    raise NotImplementedError(wanted)
+    """Start what is missing, telling how far it is, and say where the user interface is and what to do next."""
+    installation = _bring_up(wanted, partial(print, flush=True))
+    print("\n".join([*_state(installation), "", f"  {installation.ui_url}", "", *_next(installation)]))
 
 
 def up_json(wanted: Wanted) -> None:
-    """The same; what there is as JSON."""
-    raise NotImplementedError(wanted)
+    """The same as JSON; progress goes to standard error."""
+    print_json(_listing(_bring_up(wanted, partial(print, file=sys.stderr, flush=True))))
+
+
+def _bring_up(wanted: Wanted, say: Callable[[str], None]) -> Installation:
+    prefer_defaults()
+    store = settings_from_environment().open_store()
+    folder = installation_folder()
+    with stop_once(), at_work_alone(folder):
+        return bring_up(folder, wanted, store.url, say)
+
+
+def _state(installation: Installation) -> list[str]:
+    """What is up, and what of it a person may not expect."""
+    pools = ", ".join(f"{pool.name} ({pool.slots} at once)" if pool.slots else pool.name for pool in installation.pools)
+    lines = [f"pools: {pools}; deployments: {installation.deployments}; automations: {len(installation.automations)}"]
+    with_workers = {worker.pool for worker in installation.workers}
+    lines += [
+        f"pool {pool.name}: its type is {pool.type}, so its worker is elsewhere"
+        for pool in installation.pools
+        if pool.name not in with_workers
+    ]
+    if installation.has_other_settings:
+        lines.append(
+            "settings: those of this shell (MINISERIES_*) are not those that the workers were started with; "
+            "`miniseries down`, then `miniseries up` applies them"
+        )
+    if not installation.started:
+        lines.append("everything was up already")
+    return lines
+
+
+def _next(installation: Installation) -> list[str]:
+    """What to type."""
+    lines = [f"run:   {_prefect()} deployment run pipeline/tiny --watch", "stop:  miniseries down"]
+    if not installation.is_named:
+        lines.insert(0, f"first: export PREFECT_API_URL={installation.record.api_url}   (PREFECT_PROFILE is set here)")
+    return lines
+
+
+def _prefect() -> str:
+    """Prefect's command as this shell has to spell it."""
+    ours = Path(sys.executable).parent / "prefect"
+    found = shutil.which("prefect")
+    return "prefect" if found and Path(found).resolve() == ours.resolve() else str(ours)
+
+
+def _listing(installation: Installation) -> dict[str, Any]:
+    record = installation.record
+    return {
+        "ui": installation.ui_url,
+        "api": record.api_url,
+        "server": record.server and {"pid": record.server.pid, "database": record.database},
+        "profile": record.profile and record.profile.path,
+        "is_named": installation.is_named,
+        "pools": [{"name": pool.name, "type": pool.type, "slots": pool.slots} for pool in installation.pools],
+        "workers": [
+            {"name": worker.name, "pool": worker.pool, "pid": record.workers[worker.name].pid}
+            for worker in installation.workers
+        ],
+        "started": installation.started,
+        "deployments": installation.deployments,
+        "automations": installation.automations,
+        "has_other_settings": installation.has_other_settings,
+    }

@@ -1,4 +1,4 @@
-"""Looking after an installation: `up`, `down`, `gc`."""
+"""Looking after an installation: `up`, `down`, `gc`, `maintenance`."""
 
 from __future__ import annotations
 
@@ -86,3 +86,28 @@ def gc_command(
         (command.show_garbage_json if json else command.show_garbage)(wanted)
     else:
         (command.collect_garbage_json if json else command.collect_garbage)(wanted, yes=yes)
+
+
+@app.command("maintenance", epilog="Example: miniseries maintenance --verify-gb 10 --recompute-minutes 5")
+def maintenance_command(
+    verify_gb: Annotated[float, typer.Option(min=0.001, help="How much of the store is read, in turn.")] = 50.0,
+    recompute_minutes: Annotated[
+        float, typer.Option(min=0.0, help="A training stage that took at most so long is made again, and compared.")
+    ] = 10.0,
+    seed: Annotated[int | None, typer.Option(help="Of its choice; none: the day's.")] = None,
+    window_days: Annotated[float, typer.Option(min=0.0, help="With --collect: the undo window of `gc`.")] = 7.0,
+    collect: Annotated[bool, typer.Option("--collect", help="Delete what `gc` marked longer ago than that.")] = False,
+    json: Json = False,
+    series: Series = None,
+) -> None:
+    """Do what is done every night: verify a share of the store, make a small stage again, say what is garbage."""
+    from flows.commands import maintenance as command
+
+    wanted = command.Wanted(
+        verify_gb=verify_gb,
+        recompute_minutes=recompute_minutes,
+        seed=seed,
+        window_days=window_days,
+        collect=collect,
+    )
+    (command.maintain_json if json else command.maintain)(wanted)

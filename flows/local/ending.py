@@ -1,0 +1,88 @@
+"""Ending workers and flow runs in the order that loses nothing (facts on Prefect, 3.3).
+
+A worker that is asked to stop kills the flows it runs, so workers are killed first: the supervisor of each flow run
+goes on without it. Then each supervisor is asked to stop: its flow checkpoints, and the run goes back to the queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import psutil
+
+from flows.local.pools import COMMAND, CPU, GPU
+from flows.local.processes import end, marked, still_alive, tell, words
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun
+
+FLOW_RUN_ID = "PREFECT__FLOW_RUN_ID"
+KILL_SECONDS = 10.0  # for the kernel to take a killed process away
+SUPERVISOR_SECONDS = 10.0  # that Prefect's supervisor takes beyond its flow, which it kills after 30
+FLOW_SECONDS = 30.0
+
+
+def supervisors(mark: str) -> dict[psutil.Process, UUID]:
+    """The supervisor of each flow run under way, also of those whose worker is gone."""
+    found = {}
+    for process in marked(mark):
+        if set(COMMAND.split()[1:]) <= set(words(process)) and (run := _flow_run(process)):
+            found[process] = run
+    return found
+
+
+def end_workers(workers: Sequence[psutil.Process]) -> None:
+    """Kill them; what they supervise goes on."""
+    for worker in workers:
+        tell(worker.kill)
+    still_alive(workers, KILL_SECONDS)
+
+
+def end_flow_runs(mark: str) -> list[UUID]:
+    """Have every flow run checkpoint and stop; return which there were. What outlives the grace is killed."""
+    under_way = supervisors(mark)
+    end(under_way, FLOW_SECONDS + SUPERVISOR_SECONDS)
+    return list(under_way.values())
+
+
+def left_open(client: SyncPrefectClient, stopped: Sequence[UUID]) -> list[FlowRun]:
+    """Those of the stopped runs that their supervisor could not put back: it had only just begun, or was killed."""
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+    found = client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=list(stopped))))
+    return [run for run in found if run.state and not (run.state.is_final() or run.state.is_scheduled())]
+
+
+def never_started(client: SyncPrefectClient) -> list[FlowRun]:
+    """Runs of the two pools that a worker took from the queue and did not start."""
+    from prefect.client.schemas.filters import (
+        FlowRunFilter,
+        FlowRunFilterState,
+        FlowRunFilterStateType,
+        WorkPoolFilter,
+        WorkPoolFilterName,
+    )
+    from prefect.client.schemas.objects import StateType
+
+    pending = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PENDING]))
+    pools = WorkPoolFilter(name=WorkPoolFilterName(any_=[CPU, GPU]))
+    return client.read_flow_runs(flow_run_filter=FlowRunFilter(state=pending), work_pool_filter=pools)
+
+
+def put_back(client: SyncPrefectClient, runs: Sequence[FlowRun]) -> None:
+    """Put them back into the queue; what was being cancelled is cancelled."""
+    from prefect.states import AwaitingRetry, Cancelled
+
+    for run in runs:
+        is_cancelling = run.state is not None and run.state.is_cancelling()
+        client.set_flow_run_state(run.id, Cancelled() if is_cancelling else AwaitingRetry(), force=True)
+
+
+def _flow_run(process: psutil.Process) -> UUID | None:
+    try:
+        return UUID(process.environ().get(FLOW_RUN_ID, ""))
+    except (ValueError, psutil.NoSuchProcess, psutil.AccessDenied):
+        return None
