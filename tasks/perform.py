@@ -217,15 +217,21 @@ def held_inputs(assignment: Assignment, store: Store) -> Iterator[Inputs]:
         yield Inputs(folders, streamed)
 
 
-def _committed(assignment: Assignment, store: Store, lease: HeldLease, inputs: Inputs, attempt: Attempt) -> Manifest:
+def make_in(attempt: Attempt, assignment: Assignment, lease: HeldLease, inputs: Inputs) -> Outcome:
+    """Have processes make the stage into the attempt's output; nothing is committed. Raises what `perform` raises."""
     stage = assignment.stage
     specification = _specification(stage, assignment.settings, inputs, attempt, lease)
-    provenance = capture()
-    began = time.time()
     try:
-        outcome = _run_child(assignment, specification, lease)
+        return _run_child(assignment, specification, lease)
     finally:
         attempt.keep_log(_log_path(stage, lease))
+
+
+def _committed(assignment: Assignment, store: Store, lease: HeldLease, inputs: Inputs, attempt: Attempt) -> Manifest:
+    stage = assignment.stage
+    provenance = capture()
+    began = time.time()
+    outcome = make_in(attempt, assignment, lease, inputs)
     return attempt.commit(
         stage_version=stage.definition.version,
         identity=canonical(stage.identity),
