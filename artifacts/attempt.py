@@ -59,11 +59,15 @@ class Attempt:
         self._state: Literal["open", "declaring", "refused", "committed"] = "open"
 
     def begin(self) -> None:
-        """Make the folders, and clear local ones that earlier attempts at this artifact left behind."""
+        """Make the folders, and clear local ones that earlier attempts at this artifact left behind.
+
+        Not those of later attempts: we may have been replaced just now.
+        """
         with one_line_errors(self._work):
             if self._work.parent.is_dir():
-                for old in self._work.parent.iterdir():
-                    shutil.rmtree(old)
+                for other in self._work.parent.iterdir():
+                    if int(other.name.partition("-")[0]) < self._lease.token:
+                        shutil.rmtree(other)
             self.scratch.mkdir(parents=True)
         with one_line_errors(self.output):
             self.output.mkdir(parents=True)

@@ -175,11 +175,18 @@ class Progress:
         self._storage.delete(path for path in paths if not path.endswith(f"/{DECLARATION}"))
 
     def _prune(self, newest: _Place) -> None:
-        """Keep `newest` and the declared ones before it, `KEPT` in all; what claims to be later was not usable."""
-        entries = self._list()
+        """Keep `newest` and the declared ones before it, `KEPT` in all; what claims to be later was not usable.
+
+        What a successor wrote, should we have been replaced since the declaration, is its own.
+        """
+        entries = [entry for entry in self._list() if self._is_ours_or_older(entry)]
         earlier = sorted(place for place in _declared(entries, self._prefix) if place < newest)
         kept = {newest, *earlier[len(earlier) - (KEPT - 1) :]}
-        self._remove([entry for entry in entries if (place := _place_of(entry, self._prefix)) and place not in kept])
+        self._remove([entry for entry in entries if _place_of(entry, self._prefix) not in kept])
+
+    def _is_ours_or_older(self, entry: Listed) -> bool:
+        place = _place_of(entry, self._prefix)
+        return place is not None and place.token <= self._token
 
 
 def newest_declared_step(paths: list[str]) -> int | None:

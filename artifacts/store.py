@@ -210,14 +210,18 @@ class Store:
         return damages
 
     def discard(self, address: Address, lease: HeldLease) -> None:
-        """Remove a damaged artifact, manifest first, so that it can be made again. Leaves a whole one alone."""
+        """Remove a damaged artifact, manifest first, so that it can be made again. Leaves a whole one alone.
+
+        Where there is no manifest nothing is deleted: one that appears meanwhile is a successor's.
+        """
         lease.confirm()
+        if self._storage.read(manifest_path(address)) is None or self.is_whole(address):
+            return
         try:
             manifest = self.manifest(address)
         except ArtifactDamaged:
             manifest = None
-        if manifest is not None and self.is_whole(address):
-            return
+        lease.confirm()
         self._storage.delete([manifest_path(address)])
         self._storage.delete([marker_path(address)])
         if manifest is not None:

@@ -14,6 +14,7 @@ from artifacts.address import Address
 from artifacts.errors import AlreadyCommitted, ArtifactMissing, LeaseLost
 from artifacts.lease import HeldLease
 from artifacts.manifest import Manifest
+from artifacts.storage import Versioned
 from artifacts.store import Found, Store
 
 Hold = Callable[..., HeldLease]
@@ -106,6 +107,40 @@ def test_a_late_commit_finds_the_artifact_committed_and_leaves_it_alone(
             attempt.commit(**NOTHING)
     assert (store.fetch(address) / "rows").read_bytes() == b"first"
     assert not [name for name in backend.names() if lease.attempt in name]
+
+
+def test_a_holder_replaced_while_it_looks_for_damage_leaves_its_successors_artifact_alone(
+    store: Store, address: Address, hold: Hold, make: Make, backend: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stale, read, pending = hold(store, address, ttl=0.0), store._storage.read, [f"{address.folder}/manifest.json"]
+
+    def interrupted(path: str) -> Versioned | None:
+        """The manifest is not there yet when it is looked for; it is before the answer arrives."""
+        found = read(path)
+        if path in pending:
+            pending.remove(path)
+            make(backend.open("elsewhere"), address, {"rows": b"successor's"})
+        return found
+
+    monkeypatch.setattr(store._storage, "read", interrupted)
+    store.discard(address, stale)
+    assert not pending
+    assert (store.fetch(address) / "rows").read_bytes() == b"successor's"
+
+
+def test_a_holder_that_was_replaced_leaves_its_successors_work_alone(
+    store: Store, address: Address, hold: Hold
+) -> None:
+    stale = hold(store, address, ttl=0.0)
+    successor = hold(store, address)
+    with store.attempt(address, successor) as attempt:
+        (attempt.output / "rows").write_bytes(b"rows")
+        (attempt.scratch / "half").write_bytes(b"half")
+        with store.attempt(address, stale):
+            pass
+        assert (attempt.scratch / "half").read_bytes() == b"half"
+        attempt.commit(**NOTHING)
+    assert (store.fetch(address) / "rows").read_bytes() == b"rows"
 
 
 def test_a_commit_removes_checkpoints_and_what_dead_attempts_left(

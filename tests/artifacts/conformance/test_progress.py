@@ -123,6 +123,34 @@ def test_a_holder_that_was_replaced_writes_no_checkpoint(
     assert newest(store.progress(address, successor.token)) == (12, "next")
 
 
+@pytest.mark.parametrize("successors", [(12,), (5, 7)], ids=["ahead", "behind"])
+def test_a_holder_replaced_right_after_a_checkpoint_leaves_its_successors_alone(
+    store: Store,
+    address: Address,
+    hold: Hold,
+    state: Callable[[str], Path],
+    backend: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    successors: tuple[int, ...],
+) -> None:
+    stale = store.progress(address, hold(store, address, ttl=0.0).token)
+    create, pending = stale._storage.create, [successors]
+
+    def replaced(path: str, content: bytes) -> str | None:
+        """Once the checkpoint is declared, somebody else has the stage."""
+        version = create(path, content)
+        elsewhere = backend.open("elsewhere")
+        progress = elsewhere.progress(address, hold(elsewhere, address).token)
+        for step in pending.pop():
+            progress.save(step, state(f"successor {step}"))
+        return version
+
+    monkeypatch.setattr(stale._storage, "create", replaced)
+    stale.save(10, state("stale"))
+    declared = {name.split("/")[3] for name in backend.names() if name.endswith("/checkpoint.json")}
+    assert {f"{step:08d}-2" for step in successors} <= declared
+
+
 def test_a_process_killed_while_saving_leaves_the_last_checkpoint_it_had_finished(
     store: Store, address: Address, program: Callable[..., subprocess.Popen[str]], hold: Hold, tmp_path: Path
 ) -> None:
