@@ -8,7 +8,7 @@ Whoever can write the repository can write its index too: an audit finds damage 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,10 +40,10 @@ class Audit:
     findings: tuple[Finding, ...]
 
 
-def audit_repository(name: str) -> Audit:
+def audit_repository(name: str, say: Callable[[str], None] = lambda line: None) -> Audit:
     """Audit the repository called `name` (see `open_published`); raises `StageError` when it cannot be read."""
     with tempfile.TemporaryDirectory(prefix="miniseries-audit-") as scratch:
-        return audit(open_published(name, Path(scratch)))
+        return audit(open_published(name, Path(scratch), say))
 
 
 def audit(published: PublishedFiles) -> Audit:

@@ -20,8 +20,8 @@ from huggingface_hub.hf_api import RepoSibling
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from core.publishing.hub_errors import one_line_errors
+from core.publishing.hub_files import HubFiles
 from core.publishing.patience import Patience, ResultT
-from core.publishing.published import HubFiles
 from core.publishing.repository import (
     INDEX,
     Difference,
@@ -91,7 +91,8 @@ class HubDestination:
 
     def published(self, repository: Repository) -> HubFiles:
         """Read at its newest commit."""
-        return HubFiles(repository.id, self._scratch / "published" / repository.id)
+        folder = self._scratch / "published" / repository.id
+        return HubFiles(repository.id, folder, self._api, self._say, self._patience)
 
     def publish(self, repository: Repository, distrusted: Collection[str] = ()) -> Published:
         """Commit the difference on top of the revision that was compared; `distrusted` adds nothing, all is compared.
@@ -129,7 +130,7 @@ class HubDestination:
 
     def _tried(self, what: str, step: Callable[[], ResultT]) -> ResultT:
         def in_one_line() -> ResultT:
-            with one_line_errors(what, self._api.endpoint):
+            with one_line_errors(f"{what} cannot be published", self._api.endpoint):
                 return step()
 
         return self._patience.keep_trying(in_one_line, self._say)

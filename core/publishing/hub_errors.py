@@ -16,8 +16,8 @@ ADVICE = {
     401: "the token is not valid; set HF_TOKEN or run `hf auth login`",
     403: "the token may not write there; use one with write access to the namespace",
     404: "it does not exist or the token cannot see it; check the namespace and the token's access",
-    409: "it changed while it was being published; run again",
-    412: "it changed while it was being published; run again",
+    409: "it changed meanwhile; run again",
+    412: "it changed meanwhile; run again",
     429: "too many requests; run again later",
 }
 PASSING = frozenset({408, 409, 412, 429, 500, 502, 503, 504})  # 409 and 412: the branch moved, so compare again
@@ -25,7 +25,7 @@ PASSING = frozenset({408, 409, 412, 429, 500, 502, 503, 504})  # 409 and 412: th
 
 @contextmanager
 def one_line_errors(what: str, endpoint: str) -> Iterator[None]:
-    """Raise `Passing` for what another try may mend, `StageError` for the rest."""
+    """Raise `Passing` for what another try may mend, `StageError` for the rest; the line begins with `what`."""
     try:
         yield
     except LocalEntryNotFoundError as error:  # before the next: it is what a failed download becomes
@@ -61,4 +61,4 @@ def _wait_seconds(error: HfHubHTTPError) -> float | None:
 
 
 def _line(what: str, why: str) -> str:
-    return redact(f"{what} cannot be published: {' '.join(why.split())}")
+    return redact(f"{what}: {' '.join(why.split())}")

@@ -6,13 +6,11 @@ it, so auditing gigabytes of weights downloads none of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from artifacts.location import SCHEME, store_location
-from artifacts.redaction import redact
 from artifacts.transfer import sha256_of
 from core.stages.context import StageError, StageUnavailable
 
@@ -93,44 +91,13 @@ class BucketFiles:
         return target
 
 
-class HubFiles:
-    """The newest commit of a repository on the Hub; files that are read land in `scratch`."""
-
-    def __init__(self, name: str, scratch: Path) -> None:
-        from huggingface_hub import HfApi  # here: the client takes a second that folders need not pay
-        from huggingface_hub.utils.tqdm import disable_progress_bars
-
-        disable_progress_bars()
-        self.name = name
-        self._api = HfApi()
-        self._scratch = scratch
-        with one_line_errors(name, self._api.endpoint):
-            info = self._api.model_info(name, files_metadata=True)
-        self.revision = info.sha
-        self._files = {sibling.rfilename: sibling for sibling in info.siblings or []}
-
-    def paths(self) -> list[str]:
-        """What the commit holds."""
-        return sorted(self._files)
-
-    def sha256(self, path: str) -> str:
-        """Of a large file as the Hub's storage is addressed; a small one is downloaded."""
-        large = self._files[path].lfs
-        return sha256_of(self.local(path)) if large is None else large.sha256
-
-    def local(self, path: str) -> Path:
-        """A download of the revision that is read."""
-        with one_line_errors(self.name, self._api.endpoint):
-            return Path(self._api.hf_hub_download(self.name, path, revision=self.revision, local_dir=self._scratch))
-
-
-def open_published(name: str, scratch: Path) -> PublishedFiles:
+def open_published(name: str, scratch: Path, say: Callable[[str], None] = lambda line: None) -> PublishedFiles:
     """The repository called `name`: a folder, `file:///folder`, `s3://bucket/prefix`, or `namespace/name` on the Hub.
 
-    A folder of that name goes first. `scratch` is an empty folder for what is downloaded.
+    A folder of that name goes first. `scratch` is an empty folder for what is downloaded; `say` is told of every wait.
     """
     if not SCHEME.match(name):
-        return FolderFiles(name, Path(name)) if is_folder_name(name) else HubFiles(name, scratch)
+        return FolderFiles(name, Path(name)) if is_folder_name(name) else _on_hub(name, scratch, say)
     location = store_location(name)
     if location.folder is not None:
         return FolderFiles(name, location.folder)
@@ -139,33 +106,16 @@ def open_published(name: str, scratch: Path) -> PublishedFiles:
     return BucketFiles(name, BucketStorage(location.bucket, location.prefix, location.url), scratch)
 
 
+def _on_hub(name: str, scratch: Path, say: Callable[[str], None]) -> PublishedFiles:
+    from huggingface_hub import HfApi  # here, because the client takes a second that folders need not pay
+
+    from core.publishing.hub_files import HubFiles
+    from core.publishing.patience import Patience
+
+    return HubFiles(name, scratch, HfApi(), say, Patience())
+
+
 def is_folder_name(name: str) -> bool:
     """Whether `name` is a folder here, or cannot be of the form `namespace/name`."""
     namespace, _, rest = name.partition("/")
     return Path(name).is_dir() or namespace in ("", ".", "..", "~") or not rest or "/" in rest
-
-
-@contextmanager
-def one_line_errors(name: str, endpoint: str) -> Iterator[None]:
-    """Turn what the Hub's client raises into one line without headers, bodies or signed URLs."""
-    from httpx2 import HTTPError
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-
-    try:
-        yield
-    except (RepositoryNotFoundError, GatedRepoError):
-        advice = "check the name; for a private one set HF_TOKEN or run `hf auth login`"
-        line = f"{name}: neither a folder here nor a repository that can be read on {endpoint}; {advice}"
-        raise StageError(line) from None
-    except HfHubHTTPError as error:
-        why = error.server_message or "nothing more"
-        raise _failure(StageUnavailable, f"{name}: {endpoint} answered {error.response.status_code}: {why}") from None
-    except (HTTPError, ConnectionError, LocalEntryNotFoundError) as error:
-        why = f"{endpoint} is not reachable ({type(error).__name__})"
-        raise _failure(StageUnavailable, f"{name}: {why}; check the network and HF_ENDPOINT, then run again") from None
-    except ValueError as error:  # a name that cannot be one
-        raise _failure(StageError, f"{name}: {error}") from None
-
-
-def _failure(kind: Callable[[str], StageError], line: str) -> StageError:
-    return kind(redact(" ".join(line.split())))

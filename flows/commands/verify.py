@@ -13,7 +13,7 @@ from core.planning.stream_length import measured_by, packed_in
 from core.publishing.audit import audit_repository
 from core.publishing.repository import INDEX
 from core.recipes.table import find_recipe
-from flows.console import console, listing, print_json
+from flows.console import console, listing, print_error, print_json
 from tasks.settings import settings_from_environment
 
 
@@ -27,7 +27,7 @@ def verify(names: Sequence[str]) -> int:
 def verify_json(names: Sequence[str]) -> int:
     """The same as a JSON list of {artifact, damages} and {repository, revision, files, findings}."""
     tags, repositories = _told_apart(names)
-    audits = [asdict(audit_repository(name)) for name in repositories]
+    audits = [asdict(audit_repository(name, print_error)) for name in repositories]
     found = [
         {"artifact": folder, "damages": damages}
         for folder, damages in (_verified(_store(), tags) if tags or not repositories else ())
@@ -43,7 +43,7 @@ def _told_apart(names: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _verify_repositories(names: Sequence[str]) -> int:
-    audits = [audit_repository(name) for name in names]
+    audits = [audit_repository(name, print_error) for name in names]
     if any(audit.findings for audit in audits):
         table = listing("repository", "file", "what is wrong")
         for audit in audits:

@@ -22,7 +22,7 @@ from core.export.source import Source
 from core.lineage.lineage import NO_LINEAGE
 from core.model.checkpoint import ModelState
 from core.publishing import hub as hub_destination
-from core.publishing import publish
+from core.publishing import patience, publish
 from core.publishing.patience import Patience
 from core.recipes import tiny
 from core.stages.context import Metrics, StageContext
@@ -158,7 +158,8 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, waits: list[float]) -> 
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Seconds that were waited between tries, or rather were not: nobody sleeps."""
     waited: list[float] = []
-    monkeypatch.setattr(hub_destination, "Patience", partial(Patience, sleep=waited.append))
+    for module in (hub_destination, patience):
+        monkeypatch.setattr(module, "Patience", partial(Patience, sleep=waited.append))
     return waited
 
 

@@ -15,7 +15,7 @@ from s3_server import running_moto
 from artifacts.bucket import BucketStorage
 from core.export.certificate import Certificate, Check, describe
 from core.publishing.audit import audit_repository
-from core.stages.context import StageError
+from core.stages.context import StageError, StageUnavailable
 
 CARD = "---\nlicense: mit\nlibrary_name: transformers\n---\n\n# A model\n"
 NAME = "lab/nanochat-tiny-hf-base"
@@ -205,15 +205,34 @@ def test_the_hub_is_audited_without_downloading_weights(on_hub: Any) -> None:
     assert {finding.path for finding in audit_repository(NAME).findings} == {"model.safetensors"}
 
 
+def test_a_hub_in_trouble_is_asked_again_and_is_no_finding(on_hub: Any, waits: list[float]) -> None:
+    fault, said = sys.modules["hub_server"].Fault, []
+    busy = fault(f"GET /api/models/{NAME}$", 429, {"Retry-After": "7"})
+    trouble = fault(f"HEAD /{NAME}/resolve/.*/README.md", 503)
+    dropped = fault(f"HEAD /{NAME}/resolve/.*/config.json", sys.modules["hub_server"].NO_TALK)
+    on_hub.faults = [busy, trouble, dropped]
+    assert audit_repository(NAME, said.append).findings == ()
+    assert on_hub.faults == []
+    assert waits[0] == 7.0
+    assert said[0].startswith(f"trying again in 7 s: {NAME} cannot be read: {on_hub.url} answered 429: ")
+
+
+def test_a_hub_that_stays_away_is_one_line(on_hub: Any) -> None:
+    fault = sys.modules["hub_server"].Fault
+    on_hub.faults = [fault(f"GET /api/models/{NAME}$", 503) for _ in range(6)]
+    with pytest.raises(StageUnavailable, match=rf"^{NAME} cannot be read: [^\n]* answered 503[^\n]*$"):
+        audit_repository(NAME)
+
+
 def test_a_repository_that_the_hub_does_not_show_is_one_line(on_hub: Any, set_token: Callable[[str], None]) -> None:
     with pytest.raises(StageError, match=r"lab/other: neither a folder here nor a repository that can be read on"):
         audit_repository("lab/other")
     set_token("hf_wrongwrongwrong")
-    with pytest.raises(StageError, match=r"^lab/nanochat-tiny-hf-base: [^\n]*$") as failure:
+    with pytest.raises(StageError, match=r"^lab/nanochat-tiny-hf-base cannot be read: [^\n]*$") as failure:
         audit_repository(NAME)
     assert "hf_wrong" not in str(failure.value)
 
 
 def test_a_name_that_the_hub_could_not_have_is_one_line(hub: Any) -> None:
-    with pytest.raises(StageError, match=r"^lab/-bad--name-: [^\n]*$"):
+    with pytest.raises(StageError, match=r"^lab/-bad--name- cannot be read: [^\n]*$"):
         audit_repository("lab/-bad--name-")

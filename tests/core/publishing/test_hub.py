@@ -66,7 +66,8 @@ def test_a_branch_that_moved_meanwhile_is_compared_again_and_keeps_what_others_p
 
     hub.before_commit = commit_first
     publication = stage.run(destination="hub")
-    assert "changed while it was being published" in publication.log
+    assert "cannot be published" in publication.log
+    assert "it changed meanwhile" in publication.log
     there = next(iter(hub.repositories.values()))
     assert there.files["notes.md"] == b"theirs"
     assert len(there.revisions) == 3
@@ -75,7 +76,7 @@ def test_a_branch_that_moved_meanwhile_is_compared_again_and_keeps_what_others_p
 
 def test_a_branch_that_never_stands_still_is_given_up_after_some_tries(stage: Any, hub: Any) -> None:
     hub.faults = [hub_server.Fault("/commit/", 412) for _ in range(6)]
-    with pytest.raises(StageUnavailable, match="412: it changed while it was being published; run again"):
+    with pytest.raises(StageUnavailable, match="412: it changed meanwhile; run again"):
         stage.run(destination="hub")
     assert all(len(repository.revisions) == 1 for repository in hub.repositories.values())
 
