@@ -1,21 +1,27 @@
 """Play the crash matrix and print its table.
 
-    python -m benchmarks.crash_matrix [--only TEXT] [--at-once 2] [--json] [--write docs/crash-matrix.md] [--keep DIR]
+    python -m benchmarks.crash_matrix [--only TEXT ...] [--at-once 2] [--json] [--write docs/crash-matrix.md]
+                                      [--results FILE]
 
-Exits 1 when an invariant does not hold in some row.
+Exits 1 when an invariant does not hold in some row. With `--results`, each row is appended to a file as it ends, and rows
+that are in it are not played again: a matrix that was interrupted goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
+import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
+from types import FrameType
 
 from benchmarks.crash_matrix.cases import all_cases
 from benchmarks.crash_matrix.judge import weights
@@ -29,33 +35,65 @@ from benchmarks.crash_matrix.scene import (
     undisturbed_store,
     without_stages_under_fire,
 )
-from benchmarks.crash_matrix.servers import start_prefect
-from benchmarks.crash_matrix.table import as_json, document, line
+from benchmarks.crash_matrix.servers import end_family_of, start_prefect
+from benchmarks.crash_matrix.table import document, line
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--only", metavar="TEXT", help="rows whose name has this text in it")
+    parser.add_argument("--only", metavar="TEXT", action="append", help="rows whose name has one of these texts in it")
     parser.add_argument("--at-once", type=int, default=1, help="rows played at once (default: 1)")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the table there, as Markdown")
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep what the cases left behind there")
+    parser.add_argument("--results", type=Path, metavar="FILE", help="append rows there, and skip those in it")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep what broken cases left behind there")
     parser.add_argument("--list", action="store_true", help="only name the rows")
     arguments = parser.parse_args()
-    cases = [case for case in all_cases() if not arguments.only or arguments.only in case.name]
+    wanted = arguments.only or [""]
+    cases = [case for case in all_cases() if any(text in case.name for text in wanted)]
     if arguments.list:
         print("\n".join(case.name for case in cases))
         return
-    with TemporaryDirectory(prefix="miniseries-crash-") as folder, prepared(Path(folder)) as shared:
-        results = play_all(cases, shared, arguments.at_once)
-        if arguments.keep:
-            shutil.copytree(folder, arguments.keep, ignore=shutil.ignore_patterns("small"), dirs_exist_ok=True)
-    print(json.dumps([as_json(result) for result in results], indent=1) if arguments.json else document(results))
+    known = read_results(arguments.results)
+    with laboratory() as folder, prepared(folder) as shared:
+        played = play_all([case for case in cases if case.name not in known], shared, arguments)
+    found = {**known, **played}
+    results = [found[case.name] for case in cases if case.name in found]
+    print(json.dumps([asdict(result) for result in results], indent=1) if arguments.json else document(results))
     if arguments.write:
         arguments.write.parent.mkdir(exist_ok=True)
         arguments.write.write_text(document(results), encoding="utf-8")
     sys.exit(1 if any(result.wrong for result in results) else 0)
+
+
+def read_results(path: Path | None) -> dict[str, Result]:
+    """Rows that were played before, by name."""
+    if path is None or not path.exists():
+        return {}
+    rows = [Result(**json.loads(text)) for text in path.read_text(encoding="utf-8").splitlines()]
+    return {row.name: row for row in rows}
+
+
+@contextmanager
+def laboratory() -> Iterator[Path]:
+    """A folder for all cases. It goes, and every process that was started goes, also when we are told to stop."""
+    folder = Path(mkdtemp(prefix="miniseries-crash-"))
+
+    def end() -> None:
+        end_family_of(os.getpid())
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        end()
+        os._exit(128 + number)  # threads that play cases cannot be told
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    try:
+        yield folder
+    finally:
+        end()
 
 
 @contextmanager
@@ -74,23 +112,34 @@ def prepared(folder: Path) -> Iterator[Prepared]:
         prefect.end()
 
 
-def play_all(cases: Sequence[Case], shared: Prepared, at_once: int) -> list[Result]:
-    """Every case that this machine permits, in the order of the table; a line on standard error as each ends."""
+def play_all(cases: Sequence[Case], shared: Prepared, arguments: argparse.Namespace) -> Mapping[str, Result]:
+    """Every case that this machine permits, by name; a line on standard error as each ends."""
     results: dict[str, Result] = {}
-    with ThreadPoolExecutor(max_workers=at_once) as pool:
+    with ThreadPoolExecutor(max_workers=arguments.at_once) as pool:
         futures = {
             pool.submit(play, case, shared, shared.folder / f"case-{number:02d}"): case
             for number, case in enumerate(cases)
         }
-        for future in as_completed(futures):
+        for number, future in enumerate(as_completed(futures), start=1):
             case = futures[future]
             try:
-                results[case.name] = future.result()
+                result = future.result()
             except NotPermitted as reason:
                 print(f"{case.name}: not played: {reason}", file=sys.stderr, flush=True)
                 continue
-            print(line(results[case.name]), file=sys.stderr, flush=True)
-    return [results[case.name] for case in cases if case.name in results]
+            results[case.name] = result
+            print(f"{number}/{len(cases)} {line(result)}", file=sys.stderr, flush=True)
+            if arguments.results:
+                with arguments.results.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(asdict(result)) + "\n")
+            _keep_or_remove(shared.folder / f"case-{cases.index(case):02d}", arguments.keep if result.wrong else None)
+    return results
+
+
+def _keep_or_remove(folder: Path, keep: Path | None) -> None:
+    if keep is not None:
+        shutil.copytree(folder, keep / folder.name, ignore=shutil.ignore_patterns("small"), dirs_exist_ok=True)
+    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

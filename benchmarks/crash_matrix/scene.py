@@ -65,15 +65,22 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a case came to."""
+    """What a case came to: a row of the table."""
 
-    case: Case
+    death: str
+    runs: int
+    store: str
     shown: str  # of the run that was struck: how it ended and its last line
     resumed: str
     step: str  # from which the stage went on
     attempts: int  # at the stage that was under way
     wrong: list[str]
     seconds: float
+
+    @property
+    def name(self) -> str:
+        """That of the case."""
+        return f"{self.death}, {self.store}, {self.runs}"
 
 
 @dataclass
@@ -179,13 +186,15 @@ def play(case: Case, prepared: Prepared, folder: Path) -> Result:
         evidence = Evidence(trace=scene.trace, store=scene.store, before=scene.before, undisturbed=prepared.undisturbed)
         wrong += violations(evidence)
         return Result(
-            case=case,
+            death=case.death,
+            runs=case.runs,
+            store=case.store,
             shown=_shown(struck),
             resumed=_resumed(scene, struck, again),
             step=_step(scene),
             attempts=_attempts(scene),
             wrong=wrong,
-            seconds=time.monotonic() - began,
+            seconds=round(time.monotonic() - began, 1),
         )
 
 

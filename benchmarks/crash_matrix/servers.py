@@ -133,17 +133,22 @@ def free_port() -> int:
 
 def end_family(process: subprocess.Popen[bytes]) -> None:
     """Kill a process and everything it started."""
+    end_family_of(process.pid)
+    process.kill()
+    process.wait()
+
+
+def end_family_of(leader: int) -> None:
+    """Kill everything that a process has started."""
     try:
-        leader = psutil.Process(process.pid)
-        family = [*leader.children(recursive=True), leader]
+        family = psutil.Process(leader).children(recursive=True)
     except psutil.NoSuchProcess:
-        family = []
+        return
     for member in family:
         try:
             member.kill()
         except psutil.NoSuchProcess:
             continue
-    process.wait()
 
 
 def _await_answer(process: subprocess.Popen[bytes], answers: Callable[[], bool]) -> None:

@@ -1,4 +1,4 @@
-"""The matrix as Markdown and as JSON."""
+"""The matrix as Markdown."""
 
 from __future__ import annotations
 
@@ -63,30 +63,15 @@ def document(results: Sequence[Result]) -> str:
 
 def line(result: Result) -> str:
     """One row for people who watch."""
-    return f"{result.case.name}: {_invariants(result)} ({result.resumed}, step {result.step}, {result.seconds:.0f} s)"
-
-
-def as_json(result: Result) -> dict[str, object]:
-    """One row as JSON values."""
-    return {
-        "death": result.case.death,
-        "runs": result.case.runs,
-        "store": result.case.store,
-        "shown": result.shown,
-        "resumed": result.resumed,
-        "step": result.step,
-        "attempts": result.attempts,
-        "wrong": result.wrong,
-        "seconds": round(result.seconds, 1),
-    }
+    return f"{result.name}: {_invariants(result)} ({result.resumed}, step {result.step}, {result.seconds:.0f} s)"
 
 
 def _row(result: Result) -> str:
     return _cells(
         (
-            result.case.death,
-            str(result.case.runs),
-            result.case.store,
+            result.death,
+            str(result.runs),
+            result.store,
             _shown(result.shown),
             result.resumed,
             result.step,
