@@ -6,26 +6,38 @@ supervises; when that machine gives the launch up, or this process ends, the ran
 
 from __future__ import annotations
 
-import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from tasks.launch import Launcher, command
-from tasks.machines import ANNOUNCEMENT, SPECIFICATION, MachinesError, Place, posted_in, take_place
+from tasks.machines import ANNOUNCEMENT, SPECIFICATION, Machines, MachinesError, Place, posted_in, take_place
 from tasks.supervise import supervise
 
 POLL_SECONDS = 0.5
 GONE_SECONDS = 60.0  # that ranks have to end by themselves after the launch was withdrawn
 
-log = logging.getLogger("miniseries.tasks")
+Say = Callable[[str], None]
 
 
 class _Withdrawn(Exception):
     """The launch is over, and ranks of it are left here."""
 
 
-def join_launches(folder: Path, grace_seconds: float) -> None:
-    """Join one launch after another that is posted in `folder`; returns never: a signal ends it.
+def meeting_folder(machines: Machines | None) -> Path:
+    """The folder of MINISERIES_RENDEZVOUS, made if need be. Raises `MachinesError` when no rendezvous is set."""
+    if machines is None:
+        raise MachinesError(
+            "which machine is to be joined? Give the folder that it printed, or set MINISERIES_NODES, "
+            "MINISERIES_RENDEZVOUS and MINISERIES_CACHE as there"
+        )
+    machines.meeting.mkdir(parents=True, exist_ok=True)
+    return machines.meeting
+
+
+def join_launches(folder: Path, grace_seconds: float, say: Say) -> NoReturn:
+    """Join one launch after another that is posted in `folder`; a signal ends it.
 
     Raises `MachinesError` when there is no such folder, or when this machine cannot take part.
     """
@@ -40,13 +52,13 @@ def join_launches(folder: Path, grace_seconds: float) -> None:
             if launch not in joined:
                 joined.add(launch)
                 if (place := take_place(launch)) is not None:
-                    _take_part(launch, *place, grace_seconds)
+                    say(f"joined {launch.name} as machine {place[0].index + 1} of {place[0].launch.nodes}")
+                    say(f"{launch.name} {_take_part(launch, *place, grace_seconds)}")
         time.sleep(POLL_SECONDS)
 
 
-def _take_part(folder: Path, place: Place, output: Path, grace_seconds: float) -> None:
-    """Run this machine's ranks to their end. Why they ended is for the first machine to say."""
-    log.info("joined %s as machine %d of %d", folder.name, place.index + 1, place.launch.nodes)
+def _take_part(folder: Path, place: Place, output: Path, grace_seconds: float) -> str:
+    """Run this machine's ranks to their end and say how it was. Why they ended is for the first machine to say."""
     try:
         code = supervise(
             command(Launcher.TORCHRUN, folder / SPECIFICATION, place.launch.processes, place),
@@ -58,9 +70,8 @@ def _take_part(folder: Path, place: Place, output: Path, grace_seconds: float) -
             watch=_Watch(folder).look,
         )
     except _Withdrawn:
-        log.info("%s was given up by the machine that launched it", folder.name)
-        return
-    log.info("%s ended here with exit code %d", folder.name, code)
+        return "was given up by the machine that launched it"
+    return f"ended here with exit code {code}"
 
 
 class _Watch:

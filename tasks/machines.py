@@ -57,6 +57,11 @@ class Machines:
                 "port that the other machines reach"
             )
 
+    @property
+    def meeting(self) -> Path:
+        """The folder in which this first machine posts its launches."""
+        return self.folder / re.sub("[^A-Za-z0-9.]+", "-", self.rendezvous)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
@@ -187,7 +192,7 @@ def launch_folder(machines: Machines | None) -> Iterator[Path]:
 @contextmanager
 def _rendezvous_folder(machines: Machines) -> Iterator[Path]:
     """The folder of the machine's launches, this run's alone; what a killed one left is removed."""
-    folder = machines.folder / re.sub("[^A-Za-z0-9.]+", "-", machines.rendezvous)
+    folder = machines.meeting
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         try:

@@ -16,6 +16,7 @@ from artifacts.errors import StoreError
 from artifacts.store import Store
 from core.stages.runtime import Kernels, Runtime
 from tasks.devices import gpus_of_one
+from tasks.dispatch.slurm_settings import SlurmSettings, slurm_from_environment
 from tasks.machines import Machines, machines_from_environment
 from tasks.pack_cluster import FORMS, PackCluster
 
@@ -44,6 +45,7 @@ class RunSettings:
     pack_cluster: PackCluster | None  # that packs them; None: this machine
     runtime: Runtime
     machines: Machines | None = None  # that make one heavy stage together; None: this one alone
+    slurm: SlurmSettings | None = None  # where heavy stages are Slurm jobs
 
     def open_store(self) -> Store:
         """The store of this run."""
@@ -52,17 +54,19 @@ class RunSettings:
 
 def settings_from_environment() -> RunSettings:
     """Resolve MINISERIES_STORE, _PROCESSES, _MICRO_BATCH, _KERNELS, _{CHECKPOINT,LEASE,GRACE}_SECONDS, _DISPATCH,
-    _NODES, _RENDEZVOUS, _GPU_JOBS, _PACKERS, _PACK_CLUSTER, _TRACK, _TRACK_FOLDER, _HUB.
+    _NODES, _RENDEZVOUS, _GPU_JOBS, _SLURM_*, _PACKERS, _PACK_CLUSTER, _TRACK, _TRACK_FOLDER, _HUB.
     """
     store_url = os.environ.get("MINISERIES_STORE") or None
     dispatch = _dispatch()
     gpu_jobs = _count("MINISERIES_GPU_JOBS")
+    grace_seconds = _seconds("MINISERIES_GRACE_SECONDS", GRACE_SECONDS)
     return RunSettings(
         store_url=store_url,
         lease_seconds=_seconds("MINISERIES_LEASE_SECONDS", LEASE_SECONDS),
-        grace_seconds=_seconds("MINISERIES_GRACE_SECONDS", GRACE_SECONDS),
+        grace_seconds=grace_seconds,
         dispatch=dispatch,
         machines=machines_from_environment(gpu_jobs or 1) if dispatch == "inline" else None,
+        slurm=slurm_from_environment(grace_seconds) if dispatch == "slurm" else None,
         gpu_jobs=gpu_jobs or (1 if dispatch == "inline" else DISPATCHED_JOBS),
         packers=_count("MINISERIES_PACKERS"),
         pack_cluster=_pack_cluster(),

@@ -1,4 +1,4 @@
-"""Making, converting and publishing models: `run`, `export`, `adopt`, `publish`, `republish`, `verify`."""
+"""Making and publishing models: `run`, `stage`, `join`, `export`, `adopt`, `publish`, `republish`, `verify`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from flows.series_option import Series
-from flows.usage.options import AcceptRetrain, All, BudgetHours, Json, Phase, Tag, Tags, Yes, chosen
+from flows.usage.options import AcceptRetrain, All, BudgetHours, Json, Phase, StageName, Tag, Tags, Yes, chosen
 
 app = typer.Typer()
 
@@ -21,6 +21,14 @@ RUN_EXAMPLES = """Examples:
   miniseries run --all --series examples/tiny_2x2.yaml
 
 MINISERIES_GPU_JOBS=2 trains two stages at once, each on half of the GPUs."""
+
+STAGE_EXAMPLES = """Examples:
+
+\b
+  miniseries stage tiny tokenizer
+  miniseries stage tiny_drope_50 3fa2c1b4
+
+Exit code 75: what ended the stage may pass, so the same command is worth another try."""
 
 EXPORT_EXAMPLES = """Examples:
 
@@ -68,6 +76,34 @@ def run_command(
 
     consent = Consent(budget_hours=budget_hours, accept_retrain=accept_retrain, yes=yes)
     (command.run_json if json else command.run)(chosen(tags, every), consent)
+
+
+@app.command("stage", epilog=STAGE_EXAMPLES)
+def stage_command(
+    tag: Tag,
+    stage: StageName,
+    slurm_job: Annotated[
+        bool, typer.Option("--slurm-job", help="In a batch job: report to who follows it, requeue it at its limit.")
+    ] = False,
+    series: Series = None,
+) -> None:
+    """Make one stage of a tag here and now; what it is made from must be there."""
+    from flows.commands import stage as command
+
+    raise typer.Exit((command.make_stage_in_slurm_job if slurm_job else command.make_stage)(tag, stage))
+
+
+@app.command("join", epilog="Example: miniseries join /shared/cache/machines/head-29400")
+def join_command(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="FOLDER", help="As the first machine printed it; default: by MINISERIES_RENDEZVOUS."),
+    ] = None,
+) -> None:
+    """Take part, with this machine's GPUs, in the heavy stages that another machine launches, until stopped."""
+    from flows.commands import join as command
+
+    command.join(folder)
 
 
 @app.command("export", epilog=EXPORT_EXAMPLES)

@@ -10,7 +10,7 @@ from core.stages.kind import Resource
 from tasks.dispatch.delegate import delegate
 from tasks.dispatch.jobs import Commission, Scheduler
 from tasks.perform import Assignment, Performed, perform
-from tasks.settings import RunSettings, SettingsError
+from tasks.settings import RunSettings
 
 Perform = Callable[[Assignment], Performed]
 
@@ -60,4 +60,7 @@ def _scheduler(settings: RunSettings) -> Iterator[Scheduler]:
             with open_gpu_pool() as pool:
                 yield pool
         case _:
-            raise SettingsError(f"MINISERIES_DISPATCH={settings.dispatch} is not available in this version; unset it")
+            from tasks.dispatch.slurm import SlurmScheduler
+
+            assert settings.slurm is not None
+            yield SlurmScheduler(settings.slurm)

@@ -1,0 +1,167 @@
+"""A real Slurm on this machine: munge, one controller, several nodes, all in one folder, on ports of their own.
+
+The nodes have two GPUs each as far as Slurm knows. There is no accounting database, so no sacct.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from running import end_family, wait_until
+from s3_server import free_port
+
+DAEMONS = ("munged", "slurmctld", "slurmd")
+PATH = f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin{os.pathsep}/sbin"
+
+CONFIGURATION = """
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={port}
+SlurmUser={user}
+SlurmdUser={user}
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/socket,cred_expire=2
+CredType=cred/munge
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool/%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.%n.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+MpiDefault=none
+SwitchType=switch/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+SlurmdParameters=config_overrides
+GresTypes=gpu
+ReturnToService=2
+SchedulerType=sched/backfill
+SchedulerParameters=bf_interval=1,sched_min_interval=100000,sched_interval=1,batch_sched_delay=0
+KillWait=20
+MinJobAge=3600
+OverTimeLimit=0
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+JobRequeue=1
+DefMemPerCPU=500
+PartitionName=gpu Nodes=ALL Default=YES DefaultTime=10 State=UP
+"""
+
+
+def lacking() -> list[str]:
+    """The daemons that are not installed here."""
+    return [name for name in (*DAEMONS, "sbatch") if shutil.which(name, path=PATH) is None]
+
+
+@dataclass(frozen=True)
+class SlurmCluster:
+    """A running cluster; its commands work with `environment`."""
+
+    folder: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process needs to talk to it."""
+        return {"SLURM_CONF": str(self.folder / "slurm.conf"), "PATH": PATH}
+
+    def ask(self, *command: str) -> str:
+        """The output of one of Slurm's commands."""
+        done = subprocess.run(
+            command, env={**os.environ, **self.environment}, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def jobs(self) -> dict[int, str]:
+        """The state of every job that was ever submitted, by number."""
+        lines = self.ask("squeue", "--noheader", "--states=all", "--format=%i %T").splitlines()
+        return {int(number): state for number, state in (line.split() for line in lines)}
+
+    def shown(self, job: int) -> dict[str, str]:
+        """What `scontrol show job` says."""
+        words = self.ask("scontrol", "--oneliner", "show", "job", str(job)).split()
+        return dict(word.split("=", 1) for word in words if "=" in word)
+
+
+@contextmanager
+def running_slurm(folder: Path, nodes: int = 2) -> Iterator[SlurmCluster]:
+    """Start it, wait until the nodes are idle; on leaving, end every daemon and every job."""
+    cluster = SlurmCluster(folder)
+    _configure(cluster, nodes)
+    commands = [
+        ["munged", "--foreground", "--force", *_munge_files(folder / "munge")],
+        ["slurmctld", "-D", "-f", f"{folder}/slurm.conf"],
+        *(["slurmd", "-D", "-N", f"n{index}", "-f", f"{folder}/slurm.conf"] for index in range(1, nodes + 1)),
+    ]
+    with ExitStack() as ending:
+        ending.callback(_end_jobs, cluster)
+        for command in commands:
+            process = subprocess.Popen(
+                [str(shutil.which(command[0], path=PATH)), *command[1:]],
+                env={**os.environ, **cluster.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            ending.callback(process.wait)
+            ending.callback(end_family, psutil.Process(process.pid))
+            if command[0] == "munged":
+                wait_until((folder / "munge" / "socket").exists)
+        wait_until(lambda: _idle_nodes(cluster) == nodes)
+        yield cluster
+
+
+def _munge_files(folder: Path) -> list[str]:
+    files = {"key-file": "key", "socket": "socket", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
+    return [f"--{option}={folder / name}" for option, name in files.items()]
+
+
+def _configure(cluster: SlurmCluster, nodes: int) -> None:
+    folder = cluster.folder
+    for name in ("munge", "state", "spool"):
+        (folder / name).mkdir(parents=True)
+    (folder / "munge" / "key").write_bytes(secrets.token_bytes(1024))
+    (folder / "munge" / "key").chmod(0o400)
+    host, names = socket.gethostname().split(".")[0], [f"n{index}" for index in range(1, nodes + 1)]
+    text = CONFIGURATION.format(host=host, port=free_port(), user=getpass.getuser(), folder=folder)
+    lines = [
+        f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={free_port()} CPUs=4 RealMemory=4000 Gres=gpu:2"
+        for name in names
+    ]
+    head, _, partitions = text.partition("PartitionName")
+    (folder / "slurm.conf").write_text(head + "\n".join(lines) + "\nPartitionName" + partitions)
+    devices = ("/dev/null", "/dev/zero")  # any character devices: Slurm only counts them
+    (folder / "gres.conf").write_text(
+        "".join(f"NodeName={name} Name=gpu File={device}\n" for name in names for device in devices)
+    )
+
+
+def _idle_nodes(cluster: SlurmCluster) -> int:
+    done = subprocess.run(
+        ["sinfo", "--noheader", "--Node", "--partition=gpu", "--format=%T"],
+        env={**os.environ, **cluster.environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.split().count("idle")
+
+
+def _end_jobs(cluster: SlurmCluster) -> None:
+    """Kill what jobs left behind: they are no children of the daemons any more."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.environ().get("SLURM_CONF") == cluster.environment["SLURM_CONF"] and process.pid != os.getpid():
+                process.kill()
