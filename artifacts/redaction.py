@@ -12,7 +12,9 @@ import re
 HIDDEN = "***"
 SHORTEST_SECRET = 6  # characters; shorter values ("true", "0") would blank out ordinary words
 
-SECRET_NAME = re.compile(r"(ACCESS_KEY|ACCESS_KEY_ID|SECRET|TOKEN|PASSWORD|PASSWD|API_KEY|CREDENTIALS)$", re.IGNORECASE)
+SECRET_NAME = re.compile(
+    r"(ACCESS_KEY|ACCESS_KEY_ID|SECRET|TOKEN|PASSWORD|PASSWD|API_KEY|CREDENTIALS|WEBHOOK)$", re.IGNORECASE
+)
 USER_INFORMATION = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 PARAMETER = re.compile(
     r"(?P<name>\b(?:x-amz-(?:signature|credential|security-token)|aws_?access_?key_?id|aws_secret_access_key"

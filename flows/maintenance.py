@@ -17,6 +17,7 @@ from pydantic import Field
 from artifacts.redaction import redact
 from core.maintenance.report import GarbageReport, Maintenance, Recomputation, keep_report
 from core.maintenance.rotation import Share
+from flows.notifications import announced
 from tasks.maintenance import Night, garbage_task, recompute_task, verify_task
 from tasks.settings import settings_from_environment
 
@@ -47,14 +48,18 @@ def maintenance(
         collect=collect,
     )
     errors: list[str] = []
-    done = Maintenance(
-        share=_part(verify_task(night, return_state=True), Share, "verification", errors),
-        recomputation=_part(recompute_task(night, return_state=True), Recomputation, "making a stage again", errors),
-        garbage=_part(garbage_task(night, return_state=True), GarbageReport, "looking for garbage", errors),
-        errors=tuple(errors),
-    )
-    keep_report(settings_from_environment().open_store(), done)
-    create_markdown_artifact(done.markdown(), key=KEY, description=done.verdict)
+    with announced([]) as announcement:
+        done = Maintenance(
+            share=_part(verify_task(night, return_state=True), Share, "verification", errors),
+            recomputation=_part(
+                recompute_task(night, return_state=True), Recomputation, "making a stage again", errors
+            ),
+            garbage=_part(garbage_task(night, return_state=True), GarbageReport, "looking for garbage", errors),
+            errors=tuple(errors),
+        )
+        keep_report(settings_from_environment().open_store(), done)
+        create_markdown_artifact(done.markdown(), key=KEY, description=done.verdict)
+        (announcement.failed if done.problems else announcement.completed)(done.verdict)
     ending = Failed if done.problems else Completed
     return ending(message=done.verdict, data=done.listing())
 

@@ -14,6 +14,7 @@ from prefect.states import Completed, Failed
 
 from flows.crash_loop import require_no_crash_loop
 from flows.execution import execute
+from flows.notifications import announced
 from flows.parameters import Tag
 from tasks.settings import settings_from_environment
 
@@ -29,8 +30,10 @@ def miniseries(tags: list[Tag]) -> State[dict[str, Any]]:
 
     Its data: {stages: {key: reference}, failed: {key: error}, blocked: {key: key of the failed stage}}.
     """
-    require_no_crash_loop()
-    execution = execute(tags, settings_from_environment())
+    with announced(tags) as announcement:
+        require_no_crash_loop()
+        execution = execute(tags, settings_from_environment())
+        (announcement.failed if execution.failed else announcement.completed)(execution.verdict)
     data = {
         "stages": execution.made,
         "failed": {key: str(error) for key, error in execution.failed.items()},

@@ -12,6 +12,7 @@ from prefect import flow
 
 from flows.crash_loop import require_no_crash_loop
 from flows.execution import execute
+from flows.notifications import announced
 from flows.parameters import Tag
 from tasks.settings import settings_from_environment
 
@@ -24,8 +25,11 @@ def pipeline(tag: Tag, until: str | None = None) -> dict[str, dict[str, Any]]:
     Returns a small reference for each stage by key: its state, seconds, metrics and one-line summary. Raises what the
     first stage that failed raised, once everything that does not need it is there.
     """
-    require_no_crash_loop()
-    execution = execute([tag], settings_from_environment(), until)
-    for error in execution.failed.values():
-        raise error
+    with announced([tag]) as announcement:
+        require_no_crash_loop()
+        execution = execute([tag], settings_from_environment(), until)
+        for error in execution.failed.values():
+            announcement.failed(execution.verdict)
+            raise error
+        announcement.completed(execution.verdict)
     return execution.made

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow
+from prefect import flow, runtime
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from core.recipes.table import find_recipe
+from flows.notifications import announced
 from flows.parameters import Tag
 from tasks.republish import Republication, published_tags, republish_task
 from tasks.settings import settings_from_environment
@@ -21,16 +22,25 @@ from tasks.settings import settings_from_environment
 KEY = "republish"
 
 
-@flow(name="republish", persist_result=False, validate_parameters=False)
+def _run_name() -> str:
+    chosen, dry_run = runtime.flow_run.parameters["tags"], runtime.flow_run.parameters["dry_run"]
+    what = "all that is published" if chosen is None else ", ".join(chosen)
+    return f"{what} (dry run)" if dry_run else what
+
+
+@flow(name="republish", flow_run_name=_run_name, persist_result=False, validate_parameters=False)
 def republish(tags: list[Tag] | None = None, dry_run: bool = False) -> State[list[dict[str, Any]]]:
     """Audit, re-render and compare the repositories of `tags` (None: of all tags that were published from this store).
 
     Its data: one {tag, repositories, error} for each tag. Failed when a tag could not be looked at.
     """
-    chosen = published_tags(settings_from_environment().open_store()) if tags is None else tags
-    ended = [_one(find_recipe(tag).tag, dry_run) for tag in chosen]
-    create_markdown_artifact(report(ended, dry_run=dry_run), key=KEY, description=verdict(ended))
-    ending = Failed if any(one.error for one in ended) else Completed
+    with announced(tags or []) as announcement:
+        chosen = published_tags(settings_from_environment().open_store()) if tags is None else tags
+        ended = [_one(find_recipe(tag).tag, dry_run) for tag in chosen]
+        create_markdown_artifact(report(ended, dry_run=dry_run), key=KEY, description=verdict(ended))
+        has_failed = any(one.error for one in ended)
+        (announcement.failed if has_failed else announcement.completed)(verdict(ended))
+    ending = Failed if has_failed else Completed
     return ending(message=verdict(ended), data=[one.listing() for one in ended])
 
 

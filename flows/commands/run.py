@@ -17,6 +17,7 @@ from flows.commands.run_summary import summarize
 from flows.console import console, print_json
 from flows.prefect_environment import names_a_server, prefect_for_this_run
 from flows.stopping import stop_once
+from flows.webhook import webhook_from_environment
 from tasks.display import BarDisplay, Display, LineDisplay, shown_on
 from tasks.perform import StageFailed
 from tasks.settings import settings_from_environment
@@ -42,6 +43,7 @@ def run_json(tags: Sequence[str], consent: Consent) -> None:
 
 def bring_about(tags: Sequence[str], consent: Consent, out: Console, until: str | None = None) -> RunResult:
     """Make what is missing of `tags`, or of what their deliverable `until` needs, telling `out` what and how far."""
+    webhook_from_environment()  # one that cannot be used is found out now, and not when the run is over
     store = settings_from_environment().open_store()
     plan = plan_of(tags, store, until=until)
     needed = sum(planned.progress.needed for planned in plan.stages)
@@ -104,6 +106,11 @@ def _cached(plan: Plan, display: Display) -> RunResult:
             for planned in there
         }
     references = {key: state if isinstance(state, dict) else state.data for key, state in states.items()}
+    if webhook_from_environment() is not None:
+        from flows.notifications import tell_completed
+
+        flow = "pipeline" if len(plan.tags) == 1 else "miniseries"
+        tell_completed(flow, plan.tags, sum(reference["seconds"] for reference in references.values()), display.say)
     return RunResult(tags=plan.tags, stages=references)
 
 

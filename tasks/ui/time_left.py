@@ -15,13 +15,14 @@ class TimeLeft:
         self._first: tuple[float, float] | None = None  # when, done
 
     def after(self, progress: Progress) -> float | None:
-        """Seconds left; None while there is nothing to tell it from."""
+        """Seconds left; None while there is nothing to tell it from, and when all is done."""
         now = time.monotonic()
         if self._first is None:
             self._first = now, progress.done
         began, had = self._first
         done = progress.done - had
-        return (progress.total - progress.done) * (now - began) / done if done > 0 else None
+        left = progress.total - progress.done
+        return left * (now - began) / done if done > 0 and left > 0 else None
 
 
 def spoken(seconds: float | None) -> str:
