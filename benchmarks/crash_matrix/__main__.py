@@ -3,8 +3,8 @@
     python -m benchmarks.crash_matrix [--only TEXT ...] [--at-once 2] [--json] [--write docs/crash-matrix.md]
                                       [--results FILE]
 
-Exits 1 when an invariant does not hold in some row. With `--results`, each row is appended to a file as it ends, and rows
-that are in it are not played again: a matrix that was interrupted goes on.
+Exits 1 when an invariant does not hold in some row. With `--results`, each row is appended to a file as it ends, and
+rows that are in it are not played again: a matrix that was interrupted goes on.
 """
 
 from __future__ import annotations

@@ -77,19 +77,24 @@ def acts_after_loss(trace: Iterable[Event]) -> list[str]:
 def restarts(trace: Iterable[Event]) -> list[str]:
     """A training process goes on from the newest checkpoint that was declared before it looked."""
     found, newest = [], dict[str, int]()
-    begun: dict[int, tuple[str, int]] = {}  # rank that has not yet read a checkpoint -> what there was to read
+    begun: dict[int, tuple[str, int, int]] = {}  # rank that has read no checkpoint yet -> folder, token, saved step
     for event in trace:
+        anew: list[int] = []
         if event.what == "checkpoint":
-            step = step_of(event)
-            if event.process in begun:
-                found.append(f"{event.folder} was begun anew although step {begun.pop(event.process)[1]} was saved")
-            newest[event.folder] = max(step, newest.get(event.folder, 0))
+            newest[event.folder] = max(step_of(event), newest.get(event.folder, 0))
+            anew = [event.process]
         elif event.what == "rank" and event.folder in newest:
-            begun[event.process] = (event.folder, newest[event.folder])
+            begun[event.process] = (event.folder, event.details["token"], newest[event.folder])
         elif event.what == "continues" and event.process in begun:
-            folder, saved = begun.pop(event.process)
+            folder, _, saved = begun.pop(event.process)
             if step_of(event) < saved:
                 found.append(f"{folder} went on from step {step_of(event)} although step {saved} was saved")
+        elif event.what == "commit":
+            made_by = (event.folder, int(event.details["attempt"].partition("-")[0]))
+            anew = [process for process, (folder, token, _) in begun.items() if (folder, token) == made_by]
+        for process in anew:
+            if process in begun:
+                found.append(f"{event.folder} was begun anew although step {begun.pop(process)[2]} was saved")
     return found
 
 
