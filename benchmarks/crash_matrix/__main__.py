@@ -24,17 +24,7 @@ from tempfile import mkdtemp
 from types import FrameType
 
 from benchmarks.crash_matrix.cases import all_cases
-from benchmarks.crash_matrix.judge import weights
-from benchmarks.crash_matrix.scene import (
-    Case,
-    NotPermitted,
-    Prepared,
-    Result,
-    open_store,
-    play,
-    undisturbed_store,
-    without_stages_under_fire,
-)
+from benchmarks.crash_matrix.scene import Case, NotPermitted, Prepared, Result, play, prepare
 from benchmarks.crash_matrix.servers import end_family_of, start_prefect
 from benchmarks.crash_matrix.table import document, line
 
@@ -56,7 +46,8 @@ def main() -> None:
         print("\n".join(case.name for case in cases))
         return
     known = read_results(arguments.results)
-    with laboratory() as folder, prepared(folder) as shared:
+    with laboratory() as folder:
+        shared = prepare(folder, start_prefect(folder / "prefect").api)
         played = play_all([case for case in cases if case.name not in known], shared, arguments)
     found = {**known, **played}
     results = [found[case.name] for case in cases if case.name in found]
@@ -94,22 +85,6 @@ def laboratory() -> Iterator[Path]:
         yield folder
     finally:
         end()
-
-
-@contextmanager
-def prepared(folder: Path) -> Iterator[Prepared]:
-    """A Prefect server, what an undisturbed run makes, and the store that every case begins with."""
-    prefect = start_prefect(folder / "prefect")
-    try:
-        undisturbed = undisturbed_store(folder, prefect)
-        yield Prepared(
-            folder=folder,
-            store=without_stages_under_fire(undisturbed, folder / "prepared"),
-            undisturbed=weights(open_store(str(undisturbed), folder / "judge")),
-            prefect=prefect,
-        )
-    finally:
-        prefect.end()
 
 
 def play_all(cases: Sequence[Case], shared: Prepared, arguments: argparse.Namespace) -> Mapping[str, Result]:

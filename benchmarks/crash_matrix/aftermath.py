@@ -29,7 +29,8 @@ def wake_after_expiry(scene: Scene) -> None:
     strike = scene.strike
     address = Address.parse(strike.folder) if strike else None
     assert address is not None
-    scene.until("the lease's expiry", lambda: scene.store.holder_of(address) is None)
+    store = scene.open_store()
+    scene.until("the lease's expiry", lambda: store.holder_of(address) is None)
     scene.go_on()
 
 

@@ -21,7 +21,7 @@ import psutil
 
 from artifacts.store import Store
 from benchmarks.crash_matrix.fault import DISK, FOLDER, MACHINE, PREFECT, RUNS, STORE, Fault, Strike
-from benchmarks.crash_matrix.judge import Evidence, manifests, step_of, violations
+from benchmarks.crash_matrix.judge import Evidence, manifests, step_of, violations, weights
 from benchmarks.crash_matrix.servers import BUCKET, PrefectServer, S3Server, s3_server, start_prefect
 from benchmarks.crash_matrix.trace import Event, read_trace
 
@@ -41,7 +41,7 @@ class Prepared:
     folder: Path
     store: Path  # everything but the stages under fire
     undisturbed: Mapping[str, str]  # artifact folder -> sha256 of its weights
-    prefect: PrefectServer
+    api: str  # PREFECT_API_URL of the server that cases share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +102,7 @@ class Scene:
     case: Case
     folder: Path
     environment: dict[str, str]
-    store: Store
+    store: Path  # in a folder; of a store in a bucket, where it is copied to in the end
     before: dict[str, str]
     prefect: PrefectServer | None = None  # of this case alone
     s3: S3Server | None = None
@@ -153,6 +153,10 @@ class Scene:
                 raise Stuck(what)
             time.sleep(POLL_SECONDS)
 
+    def open_store(self) -> Store:
+        """The store as the judge reads it, through a cache of its own."""
+        return Store.open(str(self.store), self.folder / "judge")
+
     def processes(self) -> list[psutil.Process]:
         """Every process of this case that lives."""
         return list(_processes_of(self.folder))
@@ -183,7 +187,14 @@ def play(case: Case, prepared: Prepared, folder: Path) -> Result:
         wrong += _left_behind(scene)
         if struck is None:
             wrong.append("the fault did not strike")
-        evidence = Evidence(trace=scene.trace, store=scene.store, before=scene.before, undisturbed=prepared.undisturbed)
+        if scene.s3 is not None:
+            scene.s3.get_folder("store", scene.store)
+        evidence = Evidence(
+            trace=scene.trace,
+            store=scene.open_store(),
+            before=scene.before,
+            undisturbed=prepared.undisturbed,
+        )
         wrong += violations(evidence)
         return Result(
             death=case.death,
@@ -198,26 +209,21 @@ def play(case: Case, prepared: Prepared, folder: Path) -> Result:
         )
 
 
-def undisturbed_store(prepared: Path, prefect: PrefectServer) -> Path:
-    """A store in which the command has made everything, nothing happening to it."""
-    environment = _environment(prefect.api, str(prepared / "undisturbed"), {})
-    environment["HOME"] = str(prepared / "home")
+def prepare(folder: Path, api: str) -> Prepared:
+    """Make everything once, nothing happening to it; cases begin without the stages that they are about."""
+    undisturbed, store = folder / "undisturbed", folder / "prepared"
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.crash_matrix.program", *COMMAND],
         cwd=ROOT,
-        env=environment,
+        env={**_environment(api, str(undisturbed), {}), "HOME": str(folder / "home")},
         capture_output=True,
         text=True,
     )
     if done.returncode:
         raise SystemExit(f"the undisturbed run failed: {done.stderr}")
-    return prepared / "undisturbed"
-
-
-def without_stages_under_fire(store: Path, target: Path) -> Path:
-    """A copy of `store` in which they are still to be made."""
-    shutil.copytree(store, target, ignore=lambda folder, names: UNDER_FIRE if Path(folder) == store else ())
-    return target
+    shutil.copytree(undisturbed, store, ignore=lambda within, names: UNDER_FIRE if Path(within) == undisturbed else ())
+    trained = weights(Store.open(str(undisturbed), folder / "judge"))
+    return Prepared(folder=folder, store=store, undisturbed=trained, api=api)
 
 
 def _first_act(scene: Scene) -> _Run | None:
@@ -314,7 +320,7 @@ def _attempts(scene: Scene) -> int:
 def _scene(case: Case, prepared: Prepared, folder: Path) -> Iterator[Scene]:
     with ExitStack() as stack:
         prefect = None if case.prefect != "own" else start_prefect(folder / "prefect")
-        api = {"shared": prepared.prefect.api, "embedded": None}.get(case.prefect, prefect.api if prefect else None)
+        api = {"shared": prepared.api, "embedded": None}.get(case.prefect, prefect.api if prefect else None)
         s3 = stack.enter_context(s3_server(folder / "s3.log")) if case.store == "s3" else None
         small = folder / "small"
         if case.small_disk:
@@ -336,13 +342,12 @@ def _scene(case: Case, prepared: Prepared, folder: Path) -> Iterator[Scene]:
             **({PREFECT: str(prefect.process.pid)} if prefect else {}),
             **({STORE: str(s3.process.pid)} if s3 else {}),
         }
-        store = open_store(url, folder / "judge", s3)
         scene = Scene(
             case=case,
             folder=folder,
             environment=environment,
-            store=store,
-            before=manifests(store),
+            store=local,
+            before=manifests(Store.open(str(prepared.store), folder / "judge")),
             prefect=prefect,
             s3=s3,
         )
@@ -353,13 +358,6 @@ def _scene(case: Case, prepared: Prepared, folder: Path) -> Iterator[Scene]:
                 _send(process, signal.SIGKILL)
             if scene.prefect is not None:
                 scene.prefect.end()
-
-
-def open_store(url: str, cache: Path, s3: S3Server | None = None) -> Store:
-    """The store as the judge reads it: through a cache of its own."""
-    if s3 is not None:
-        os.environ.update(s3.environment())
-    return Store.open(url, cache)
 
 
 def _environment(api: str | None, store: str, more: Mapping[str, str]) -> dict[str, str]:

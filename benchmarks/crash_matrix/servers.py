@@ -73,6 +73,19 @@ class S3Server:
             if path.is_file() and not name.parts[0].startswith("."):
                 client.put_object(Bucket=BUCKET, Key=f"{prefix}/{name.as_posix()}", Body=path.read_bytes())
 
+    def get_folder(self, prefix: str, folder: Path) -> None:
+        """Copy a store in the bucket into a folder."""
+        client, page = self._client(), dict[str, Any]()
+        while True:
+            answer = client.list_objects_v2(Bucket=BUCKET, Prefix=f"{prefix}/", **page)
+            for entry in answer.get("Contents", []):
+                path = folder / entry["Key"].removeprefix(f"{prefix}/")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(client.get_object(Bucket=BUCKET, Key=entry["Key"])["Body"].read())
+            if not answer.get("IsTruncated"):
+                return
+            page = {"ContinuationToken": answer["NextContinuationToken"]}
+
     def make_bucket(self) -> None:
         """Once, before anything is put into it."""
         self._client().create_bucket(Bucket=BUCKET)
