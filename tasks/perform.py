@@ -372,7 +372,8 @@ def _judge(stage: Stage, code: int, outcomes: list[Outcome], tail: deque[str], l
     finished = [outcome for outcome in outcomes if outcome.rank == 0]
     if finished and code == 0:
         return finished[0]
-    last = f"; last line: {tail[-1].strip()}" if tail else ""
+    words = next((line.strip() for line in reversed(tail) if any(map(str.isalnum, line))), "")  # not a ruled line
+    last = f"; last line: {words}" if words else ""
     raise StageInterrupted(f"{stage.address}: its process ended early ({_ending(code)}){last}; {again}")
 
 
