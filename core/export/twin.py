@@ -46,11 +46,13 @@ For the probabilities of the model, and for sampling as it samples, apply that f
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessorList
 
+folder = "."  # where these files are
 model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
 tokenizer = AutoTokenizer.from_pretrained(folder)
 cap = model.config.nanochat_logit_softcap
 capped = LogitsProcessorList([lambda tokens, logits: cap * (logits.float() / cap).tanh()])
 output = model.generate(**tokenizer("The", return_tensors="pt"), do_sample=True, logits_processor=capped)
+print(tokenizer.decode(output[0]))
 ```
 
 `certificate.json` says what was compared with the trained model, and how far apart it was.

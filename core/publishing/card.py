@@ -12,6 +12,7 @@ from pathlib import Path
 from core.lineage.lineage import LINEAGE, Lineage
 from core.publishing.card_architecture import architecture_section, rope_sentence
 from core.publishing.card_certificate import certificate_section
+from core.publishing.card_citations import citations_section
 from core.publishing.card_cost import cost_section
 from core.publishing.card_curves import Figure, curves
 from core.publishing.card_evaluation import (
@@ -20,11 +21,12 @@ from core.publishing.card_evaluation import (
     headline,
     long_context_section,
     overlap_section,
+    samples_section,
 )
 from core.publishing.card_lineage import lineage_figure, lineage_list
 from core.publishing.card_markdown import picture
 from core.publishing.card_metadata import front_matter
-from core.publishing.card_notes import citations_section, licence_section, limitations_section
+from core.publishing.card_notes import licence_section, limitations_section
 from core.publishing.card_reproduction import reproduction_section
 from core.publishing.card_training import mixture_section, text_section, training_section
 from core.publishing.deliverables import Deliverable
@@ -58,7 +60,7 @@ class Subject:
         return self.id.partition("/")[2]
 
     @property
-    def twin(self) -> str:
+    def counterpart(self) -> str:
         """The repository of the same model in the other layout."""
         return self.repositories[OTHER[self.layout], self.model.phase]
 
@@ -127,7 +129,8 @@ def _summary(subject: Subject) -> list[str]:
         "training length, and whether and when their positions were dropped.",
         " ".join(filter(None, (rope_sentence(model), headline(model)))),
         "## How to use it",
-        usage(subject.layout, subject.id, subject.twin, subject.tag, model),
+        usage(subject.layout, subject.id, subject.counterpart, subject.tag, model),
+        *(["### What it writes", samples] if (samples := samples_section(model)) else []),
     ]
 
 
@@ -164,10 +167,10 @@ def _origin(subject: Subject, lineage: Lineage, family: tuple[Figure, ...]) -> l
             lineage_list(lineage),
         ]
     parts += [
-        f"`{subject.weights.path}` has sha256 `{subject.weights.sha256}`; `.miniseries.json` lists all files of this "
-        f"repository. Of the same recipe: {others}.",
+        f"`{subject.weights.path}` has sha256 `{subject.weights.sha256}`. `.miniseries.json` lists all files of this "
+        f"repository with theirs, and `miniseries verify {subject.id}` compares. Of the same recipe: {others}.",
         "## How to make it again",
-        reproduction_section(subject.tag, lineage),
+        reproduction_section(subject.tag, subject.layout, subject.model.phase, lineage),
     ]
     if subject.layout == "hf":
         parts += ["## Is the conversion right?", certificate_section(subject.model.certificate)]
@@ -175,4 +178,4 @@ def _origin(subject: Subject, lineage: Lineage, family: tuple[Figure, ...]) -> l
 
 
 def _notes(subject: Subject, shown: Mapping[str, Deliverable]) -> list[str]:
-    return ["## Licence", licence_section(subject.model), "## It rests on", citations_section(shown)]
+    return ["## Licence", licence_section(subject.model), "## It rests on, and what to cite", citations_section(shown)]

@@ -12,8 +12,10 @@ def certificate_section(certificate: Certificate) -> str:
     told = f" It differs from the trained model in this: {certificate.difference}" if certificate.difference else ""
     return (
         "Before publication the exported files were loaded as a stranger would and compared with the trained model "
-        f"({versions}). Details: [`certificate.json`](certificate.json).{told}\n\n"
-        + table(("check", "passed", "measured", "bound", "over"), map(_row, certificate.checks))
+        f"({versions}). Both computed in float32, with the weights as the files hold them; `rounding` is what holding "
+        "them so has changed. Prompts are random ids, prose and chats; greedy text is compared token by token, up to "
+        "ties. [`certificate.json`](certificate.json) has the checks, their bounds, and the sha256 of each file."
+        f"{told}\n\n" + table(("check", "passed", "measured", "bound", "over"), map(_row, certificate.checks))
     )
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from core.publishing.card_markdown import table
+from core.publishing.card_markdown import code, table
 from core.publishing.deliverables import Deliverable
 
 ACCURACY = "accuracy/"
 HEAD = ("measurement", "value", "95 % interval", "sample")
 SHARE = "share"  # how the unit of a proportion begins
+EXACT = "exact_answers/"
+SHOWN_SAMPLES = 2
+GOES_ON = {"base": "is continued by", "sft": "is answered by"}
 
 
 def headline(model: Deliverable) -> str:
@@ -22,7 +25,9 @@ def headline(model: Deliverable) -> str:
             result = results[name]
             sample = f"{result['sample_size']:,} {result['sample_unit']}"
             interval = "" if result["interval"] is None else f", 95 % interval {_interval(result)}"
-            said.append(f"{_called(name)} {written_value(result['value'], result['unit'])} ({sample}{interval})")
+            said.append(
+                f"{called_measurement(name)} {written_value(result['value'], result['unit'])} ({sample}{interval})"
+            )
     return f"Measured: {'; '.join(said)}." if said else ""
 
 
@@ -39,6 +44,11 @@ def evaluation_section(model: Deliverable) -> str:
     parts = [table(HEAD, (_row(name, result) for name, result in plain.items()))]
     if any(result["interval"] is None for result in plain.values()):
         parts.append("Bits per byte is a total over held-out text, not a sample of questions, and has no interval.")
+    if any(name.startswith(EXACT) for name in plain):
+        parts.append(
+            "Exact answers are those to held-out conversations of the fine-tune's own data, right when every token is "
+            "the one that the data have there."
+        )
     if examination is not None:
         head = ("task", "accuracy", "95 % interval", "right", "asked", "guessing", "above guessing")
         parts.append(table(head, _task_rows(results, examination["tasks"])))
@@ -48,6 +58,13 @@ def evaluation_section(model: Deliverable) -> str:
         "model wrote in [`samples.md`](samples.md). Nobody but this pipeline has checked them."
     )
     return "\n\n".join(parts)
+
+
+def samples_section(model: Deliverable) -> str:
+    """The first texts that the evaluation had it write, as it wrote them; empty when it kept none."""
+    samples = model.evaluation.get("samples", [])[:SHOWN_SAMPLES]
+    texts = ((code(one["prompt"], "text"), GOES_ON[model.phase], code(one["answer"], "text")) for one in samples)
+    return "\n\n".join(text for sample in texts for text in sample)
 
 
 def long_context_section(model: Deliverable) -> str:
@@ -87,10 +104,11 @@ def _row(name: str, result: Mapping[str, Any]) -> tuple[str, ...]:
     unit = result["unit"]
     of = "" if unit.startswith(SHARE) or unit == name.replace("_", " ") else f" ({unit})"
     sample = f"{result['sample_size']:,} {result['sample_unit']}"
-    return _called(name) + of, written_value(result["value"], unit), _interval(result), sample
+    return called_measurement(name) + of, written_value(result["value"], unit), _interval(result), sample
 
 
-def _called(name: str) -> str:
+def called_measurement(name: str) -> str:
+    """Its name for readers."""
     return "ChatCORE" if name == "chatcore" else name.replace("_", " ").replace("/", ": ")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 
@@ -22,8 +23,9 @@ def picture(path: str, alternative: str) -> str:
 
 
 def code(text: str, language: str = "sh") -> str:
-    """A block of code."""
-    return f"```{language}\n{text}\n```"
+    """A block of code, between more backticks than the text has in a row."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{fence}{language}\n{text}\n{fence}"
 
 
 def duration(seconds: float) -> str:

@@ -8,7 +8,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from core.data.corpus.sources import SOURCES
 from core.lineage.lineage import Lineage
-from core.publishing.card_evaluation import ACCURACY, written_value
+from core.publishing.card_evaluation import ACCURACY, called_measurement, written_value
 from core.publishing.card_training import ORIGIN, datasets, read_source
 from core.publishing.corpus_dataset import corpus_dataset
 from core.publishing.deliverables import Deliverable
@@ -57,7 +57,7 @@ def _results(model: Deliverable) -> Iterator[EvalResult]:
             dataset_name=called,
             dataset_revision=revision,
             metric_type="accuracy" if name.startswith(ACCURACY) else metric,
-            metric_name=f"{metric.replace('_', ' ')} ({result['sample_size']:,} {result['sample_unit']}{interval})",
+            metric_name=f"{called_measurement(metric)} ({result['sample_size']:,} {result['sample_unit']}{interval})",
             metric_value=result["value"],
         )
 

@@ -1,30 +1,21 @@
-"""What a card says besides numbers: the limits of the model, its licence, and whose work it rests on."""
+"""What a card says besides numbers: the limits of the model, and its licence."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 from core.data.corpus import python_docs
 from core.publishing.card_markdown import dataset_link, listed
 from core.publishing.card_training import datasets, read_source
 from core.publishing.deliverables import Deliverable
-from core.stages.kind import StageKind
-
-NANOCHAT = "nanochat, Andrej Karpathy, 2025: https://github.com/karpathy/nanochat"
-DROPE = (
-    "DroPE, *Extending the Context of Pretrained LLMs by Dropping Their Positional Embeddings*, 2025: "
-    "https://arxiv.org/abs/2512.12167"
-)
-ROPE = "RoPE, *RoFormer: Enhanced Transformer with Rotary Position Embedding*, 2021: https://arxiv.org/abs/2104.09864"
 
 
 def limitations_section(model: Deliverable) -> str:
     """What not to expect of it."""
     length, tokens = model.meta["max_seq_len"], model.meta["tokens_seen"]
+    beyond = "it was not evaluated" if model.long_evaluation is None else "only what the table above says is known"
     said = [
         f"It has {model.architecture.total_parameters:,} parameters and has read {tokens:,} tokens: what it states as "
-        "fact is often wrong, and nothing here measures how often.",
-        f"It was last trained on {length:,} tokens at a time. Beyond that it was not evaluated.",
+        "fact is often wrong. The tables above are all that was measured.",
+        f"It was last trained on {length:,} tokens at a time. Beyond that {beyond}.",
         "Its text was filtered no further than its sources say of themselves, and nothing was done after training to "
         "make it refuse: it can write what is false, biased or offensive.",
     ]
@@ -53,12 +44,3 @@ def licence_section(model: Deliverable) -> str:
     named = datasets(model.lineage)
     own = f" The data sets have licences of their own: {', '.join(map(dataset_link, named))}." if named else ""
     return f"MIT, as nanochat.{own}"
-
-
-def citations_section(models: Mapping[str, Deliverable]) -> str:
-    """Whose work it rests on."""
-    [*_, model] = models.values()
-    said = [NANOCHAT]
-    said += [DROPE] if model.lineage.of_kind(StageKind.RECALIBRATE) else []
-    said += [ROPE, *map(dataset_link, datasets(model.lineage))]
-    return listed(said)

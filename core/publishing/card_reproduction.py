@@ -11,17 +11,18 @@ from core.stages.kind import StageKind
 PACKAGES = ("torch", "numpy", "rustbpe", "tiktoken", "safetensors")  # those that decide numerics and bytes
 
 
-def reproduction_section(tag: str, lineage: Lineage) -> str:
+def reproduction_section(tag: str, layout: str, phase: str, lineage: Lineage) -> str:
     """Commands to copy, then what they must give."""
+    export = f"miniseries export {tag} --phase {phase} --layout {layout} --to again"
     if not lineage.stages:
-        return f"{code(f'miniseries run {tag}')}\n\nThe code revision and the store keys were not recorded."
+        return f"{code(export)}\n\nThe code revision and the store keys were not recorded."
     model = lineage.training[-1]
     *_, last = (model, *lineage.of_kind(StageKind.EXPORT_NATIVE, StageKind.EXPORT_HF))  # its code knew all these keys
     commands = [
         f"git checkout {last.revision}   # of the miniseries repository" if last.revision else "",
         "make setup && . .venv/bin/activate",
         f"miniseries plan {tag}   # the keys, before anything runs",
-        f"miniseries run {tag}",
+        f"{export}   # makes whatever is not there, publishes nothing",
         f"miniseries show {tag} {model.kind.value}   # key and sha256 of what was made",
     ]
     said = [*_keys(model), *_text(lineage), *_code(lineage), *_environment(model)]

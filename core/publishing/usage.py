@@ -24,7 +24,12 @@ print(tokenizer.decode(output[0, inputs["input_ids"].shape[1]:], skip_special_to
 
 `trust_remote_code=True` is required: the model's code is in this repository, because the nanochat class of transformers
 knows neither models without positions nor gated MLPs. Without it transformers stops with an error.
-Made for transformers 4.57 and 5.x. A copy on disk is loaded by its path instead of the name. {twin}"""
+Made for transformers 4.57 and 5.x. A copy on disk is loaded by its path instead of the name. The optimizer state, to
+train on, is in `{counterpart}`.
+
+Engines that run no code from a repository can have the same weights as `Qwen3ForCausalLM`, its twin, from
+`miniseries export {tag} --phase {phase} --layout twin --to FOLDER`. It does not cap its logits, so its likeliest token
+is the same and its probabilities are not; its own README.md tells how to mend that."""
 
 INPUTS = {
     "base": 'inputs = tokenizer("{prompt}", return_tensors="pt")',
@@ -43,20 +48,23 @@ NATIVE = """\
 `model_*.pt`, `meta_*.json`, `optim_*.pt`, `tokenizer.pkl` and `token_bytes.pt` are laid out as nanochat's checkpoints;
 its scripts look for them under `~/.cache/nanochat/{checkpoints}/{tag}/` and `~/.cache/nanochat/tokenizer/`. They need
 this model's architecture (table below) and must take `use_rope` from the meta file; upstream nanochat has moved on from
-it. For everything else there is `{twin}`, the same weights for transformers."""
+it. For everything else there is `{counterpart}`, the same weights for transformers."""
 
 CHECKPOINTS = {"base": "base_checkpoints", "sft": "chatsft_checkpoints"}
 PROMPTS = {"base": "The capital of France is", "sft": "Spell the word: apple"}
 OPENINGS = {"bidirectional": "<|forward|>"}  # what a text begins with for a model that must be told where it goes
 
 
-def usage(layout: str, repository_id: str, twin: str, tag: str, model: Deliverable) -> str:
-    """The section's text; `twin` is the repository of the same model in the other layout."""
+def usage(layout: str, repository_id: str, counterpart: str, tag: str, model: Deliverable) -> str:
+    """The section's text; `counterpart` is the repository of the same model in the other layout."""
     opening = OPENINGS.get(str(model.meta.get("direction", "forward")), "") if model.phase == "base" else ""
     prompt = opening + PROMPTS[model.phase]
     if layout == "hf":
         inputs = INPUTS[model.phase].replace("{prompt}", prompt)
-        other = f"The optimizer state, to train on, is in `{twin}`."
-        return HUGGING_FACE.replace("{id}", repository_id).replace("{inputs}", inputs).replace("{twin}", other)
+        values = {"id": repository_id, "inputs": inputs, "counterpart": counterpart, "tag": tag, "phase": model.phase}
+        text = HUGGING_FACE
+        for name, value in values.items():
+            text = text.replace(f"{{{name}}}", value)
+        return text
     program = native_program(repository_id, model, prompt, END_OF_ANSWER)
-    return NATIVE.format(program=program, tag=tag, checkpoints=CHECKPOINTS[model.phase], twin=twin)
+    return NATIVE.format(program=program, tag=tag, checkpoints=CHECKPOINTS[model.phase], counterpart=counterpart)

@@ -60,9 +60,9 @@ DEFINITIONS: dict[StageKind, Definition] = {
     StageKind.LONG_SFT: Definition(2, Resource.GPU, "core.training.finetune:produce"),
     StageKind.EVALUATE: Definition(2, Resource.GPU, "core.evaluation.evaluate:produce"),
     StageKind.DECONTAMINATE: Definition(1, Resource.CPU, "core.data.decontamination.decontaminate:produce"),
-    StageKind.EXPORT_NATIVE: Definition(3, Resource.CPU, "core.export.native:produce"),
-    StageKind.EXPORT_HF: Definition(2, Resource.CPU, "core.export.huggingface:produce"),
-    StageKind.EXPORT_TWIN: Definition(1, Resource.CPU, "core.export.twin:produce"),
-    StageKind.PUBLISH: Definition(3, Resource.IO, "core.publishing.publish:produce"),
+    StageKind.EXPORT_NATIVE: Definition(4, Resource.CPU, "core.export.native:produce"),
+    StageKind.EXPORT_HF: Definition(3, Resource.CPU, "core.export.huggingface:produce"),
+    StageKind.EXPORT_TWIN: Definition(2, Resource.CPU, "core.export.twin:produce"),
+    StageKind.PUBLISH: Definition(4, Resource.IO, "core.publishing.publish:produce"),
     StageKind.ADOPTED: Definition(1, Resource.IO, "core.adoption.adopt:produce"),
 }

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from fixed_lineage import write_lineage
 from fixed_models import BASE, CHAT, LENGTH, VOCABULARY, write_model
 from fixed_text import numbers, some_documents
 
@@ -188,6 +189,13 @@ class FixedInputs:
         return folder
 
     @cached_property
+    def lineage(self) -> Path:
+        """What the published models were made from."""
+        folder = self.folder("lineage")
+        write_lineage(folder)
+        return folder
+
+    @cached_property
     def evaluation(self) -> Path:
         """An evaluation, for publishing."""
         folder = self.folder("evaluation")
@@ -203,7 +211,9 @@ class FixedInputs:
             "bits_per_byte": {**bits, "interval": None},
             "exact_answers/spelling": {**exact, "interval": [0.38, 0.62]},
         }
-        (folder / "evaluation.json").write_text(json.dumps({"suite": "base", "results": results}))
+        wrote = {"title": "spelling", "prompt": "Spell: cat", "answer": "c,a,t", "reference": "c,a,t"}
+        document = {"suite": "base", "results": results, "samples": [wrote]}
+        (folder / "evaluation.json").write_text(json.dumps(document))
         (folder / "samples.md").write_text("# Samples\n")
         return folder
 

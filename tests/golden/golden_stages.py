@@ -109,6 +109,7 @@ DELIVERED = {
     "hf-sft": "hf_export",
     "evaluation-base": "evaluation",
     "evaluation-sft": "evaluation",
+    "lineage": "lineage",
 }
 SIZES = {"validation_tokens": 256, "samples": 2, "sample_tokens": 8, "answer_tokens": 24, "seed": 42}
 EXPORTS = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -246,6 +248,22 @@ def test_the_twin_says_the_same_before_the_cap(
     assert config["nanochat_difference"] == certificate.difference
     assert certificate.difference.startswith("logits are not capped: the model's are 15 * tanh(logits / 15)")
     assert "15 * tanh(logits / 15)" in (exported.folder / "README.md").read_text()
+
+
+def test_what_the_twin_tells_its_reader_to_paste_runs_beside_it(
+    export: Callable[..., Any], base_state: ModelState
+) -> None:
+    exported = export("core.export.twin", replace(base_state, use_rope=False))
+    program = (exported.folder / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    ask = 'scores = model.generate(**tokenizer("The", return_tensors="pt"), max_new_tokens=1, output_logits=True, '
+    ask += "return_dict_in_generate=True, output_scores=True, do_sample=True, logits_processor=capped, top_k=0)\n"
+    ask += "print('scores', float((scores.scores[0] - cap * (scores.logits[0] / cap).tanh()).abs().max()))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{program}\n{ask}"], cwd=exported.folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("<|bos|>The")
+    assert float(done.stdout.rpartition("scores ")[2]) <= 1e-5
 
 
 def test_a_damaged_twin_is_noticed(export: Callable[..., Any], base_state: ModelState, tmp_path: Path) -> None:

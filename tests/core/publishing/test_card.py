@@ -173,7 +173,42 @@ def test_a_long_evaluation_has_its_own_table(stage: Any, tmp_path: Path) -> None
     found = {"value": 0.25, "unit": "share found", "sample_size": 500, "sample_unit": "needles", "interval": [0.2, 0.3]}
     (folder / "evaluation.json").write_text(json.dumps({"suite": "long", "results": {"needle/1024": found}}))
     stage.inputs["long-evaluation-sft"] = folder
-    assert "| needle: 1024 | 25.0% | 20.0% to 30.0% | 500 needles |" in republished(stage, tmp_path, "hf-sft")
+    card = republished(stage, tmp_path, "hf-sft")
+    assert "| needle: 1024 | 25.0% | 20.0% to 30.0% | 500 needles |" in card
+    assert "evaluated" not in card.split("## Limitations")[1].split("## ")[0]
+    assert (
+        "Beyond that it was not evaluated"
+        in (tmp_path / "hub" / "lab" / f"nanochat-{TAG}-hf-base" / "README.md").read_text()
+    )
+
+
+def test_what_the_model_wrote_is_shown_as_it_wrote_it(stage: Any, tmp_path: Path) -> None:
+    wrote = {
+        "title": "chat",
+        "prompt": "Show me a fence.",
+        "answer": "Here:\n```python\nprint()\n```",
+        "reference": "-",
+    }
+    change_evaluation(stage.inputs["evaluation-sft"], samples=[wrote, {**wrote, "prompt": "And one more."}, wrote])
+    card = republished(stage, tmp_path, "hf-sft")
+    assert f"````text\n{wrote['answer']}\n````" in card
+    assert card.count("is answered by") == 2
+    assert "What it writes" not in (tmp_path / "hub" / "lab" / f"nanochat-{TAG}-hf-base" / "README.md").read_text()
+
+
+def test_what_to_cite_can_be_copied(cards: dict[str, str]) -> None:
+    bibtex = cards["hf-sft"].split("```bibtex\n")[1].split("```")[0]
+    entries = re.findall(r"^@misc\{(\w+),\n((?:  \w+ = \{.+\},?\n)+)\}$", bibtex, re.MULTILINE)
+    assert [key for key, _ in entries] == ["nanochat", "muon", "roformer", "drope"]
+    assert all({"title", "author", "year", "url"} <= set(re.findall(r"^  (\w+) =", body, re.M)) for _, body in entries)
+    assert bibtex.count("{") == bibtex.count("}")
+    assert "author = {Gelberg, Yoav and Eguchi, Koshi and Akiba, Takuya and Cetin, Edoardo}" in bibtex
+    assert "arxiv.org/abs/2512.12167" in cards["hf-sft"]
+
+
+def test_whoever_runs_no_code_of_a_repository_is_told_of_the_twin(cards: dict[str, str]) -> None:
+    for phase in ("base", "sft"):
+        assert f"miniseries export {TAG} --phase {phase} --layout twin --to FOLDER" in cards[f"hf-{phase}"]
 
 
 def test_every_picture_stands_beside_the_card_and_is_told_in_words(published: Path) -> None:
@@ -212,7 +247,8 @@ def test_the_card_says_how_to_make_the_model_again(cards: dict[str, str], publis
     stages = json.loads((published / f"nanochat-{TAG}-hf-sft" / LINEAGE).read_text())["stages"]
     [tuned] = [stage for stage in stages if stage["kind"] == "sft"]
     assert f"git checkout {REVISION}" in cards["hf-sft"]
-    assert f"miniseries run {TAG}" in cards["hf-sft"]
+    assert f"miniseries export {TAG} --phase sft --layout hf --to again" in cards["hf-sft"]
+    assert f"`miniseries verify lab/nanochat-{TAG}-hf-sft` compares" in cards["hf-sft"]
     assert f"store key is `{tuned['key']}`" in cards["hf-sft"]
     assert "uncommitted changes" not in cards["hf-sft"]
 
@@ -240,8 +276,11 @@ def certify(folder: Path, check: Check) -> None:
 
 def test_the_certificate_stands_with_its_bounds(stage: Any, tmp_path: Path) -> None:
     certify(stage.inputs["hf-base"], CHECK)
+    said = "Both computed in float32, with the weights as the files hold them"
     row = "| logits of base prompts | yes | 3.1e-06 largest difference | at most 0.0001 | 512 positions |"
-    assert row in republished(stage, tmp_path, "hf-base")
+    card = republished(stage, tmp_path, "hf-base")
+    assert row in card
+    assert said in card
     assert row not in (tmp_path / "hub" / "lab" / f"nanochat-{TAG}-base" / "README.md").read_text()
 
 
