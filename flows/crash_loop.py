@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from prefect import runtime
 
-from tasks.perform import StageFailed
+from tasks.perform import StageInterrupted
 
 MOST_STARTS = 5
 
 
-class CrashLoop(StageFailed):
+class CrashLoop(StageInterrupted):
     """A flow run was started too often."""
 
 

@@ -1,8 +1,8 @@
-"""prefect.yaml, generated from the recipe table: `pipeline/<tag>` for every tag, `miniseries/all` for the 20, and
-`republish/weekly`, which looks after what is published.
+"""prefect.yaml, generated from the recipe table: `pipeline/<tag>` for every tag, `miniseries/all` for the 20,
+`gpu-job/h100`, to which they hand their heavy stages, `republish/weekly` and `maintenance/nightly`.
 
 `python -m flows.deployments > prefect.yaml`; a test fails when the committed file is not what this prints.
-The tiny family runs on the pool `cpu`; everything else on `h100`, where the flow and its torchrun share the node.
+Everything runs on the pool `cpu`, where waiting is cheap, but for heavy stages of full-size tags, which run on `h100`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from core.stages.identity import TrainingIdentity
 
 HEADER = """\
 # Generated from the recipe table by `python -m flows.deployments > prefect.yaml`; edit the recipes, not this file.
+# A cluster with work pools of another type changes `definitions` in flows/deployments.py: see `gpu_pool` there.
 name: miniseries
 definitions:
   pipeline: &pipeline
@@ -25,10 +26,49 @@ definitions:
   miniseries: &miniseries
     entrypoint: flows/miniseries.py:miniseries
     tags: [miniseries]
+  gpu_job: &gpu_job
+    entrypoint: flows/gpu_job.py:gpu_job
+    tags: [miniseries]
   republish: &republish
     entrypoint: flows/republish.py:republish
     tags: [miniseries]
+  maintenance: &maintenance
+    entrypoint: flows/maintenance.py:maintenance
+    tags: [miniseries]
+
+  # What needs no GPU, and the tiny family.
+  cpu_pool: &cpu_pool {name: cpu}
+  # Full-size tags: the flow runs where waiting is cheap and hands its heavy stages to gpu-job/h100.
+  delegating: &delegating
+    name: cpu
+    job_variables: {env: {MINISERIES_DISPATCH: deployment}}
+
+  # What gpu-job/h100 asks of its pool, by the type of the pool. A process has what its worker has, and a rank for each
+  # GPU that the worker sees (CUDA_VISIBLE_DEVICES, MINISERIES_PROCESSES). A container has the store of who deploys.
+  gpus: &gpus 8
+  one_stage: &one_stage {MINISERIES_DISPATCH: inline, MINISERIES_GPU_JOBS: "1"}
+  process: &process
+    env: *one_stage
+  docker: &docker
+    env: &contained {<<: *one_stage, MINISERIES_STORE: "{{ $MINISERIES_STORE }}"}
+    container_create_kwargs:
+      shm_size: 16g
+      device_requests: [{Driver: nvidia, Count: *gpus, Capabilities: [[gpu]]}]
+  kubernetes: &kubernetes  # in a pool of deploy/kubernetes-base-job-template.json
+    env: *contained
+    gpus: *gpus
+  gpu_pool: &gpu_pool
+    name: h100
+    job_variables: *process  # or *docker, *kubernetes
 deployments:
+"""
+
+GPU_JOB = """\
+  - <<: *gpu_job
+    name: h100
+    description: "one heavy stage, for the flow run that created it; waits for nobody while it has a GPU"
+    parameters: {}
+    work_pool: *gpu_pool
 """
 
 REPUBLISH = """\
@@ -36,8 +76,17 @@ REPUBLISH = """\
     name: weekly
     description: "audit what this store published, render its cards anew, and correct what differs"
     parameters: {tags: null, dry_run: false}
-    work_pool: {name: cpu}
+    work_pool: *cpu_pool
     schedules: [{cron: "0 4 * * 1", timezone: UTC, slug: weekly}]
+"""
+
+MAINTENANCE = """\
+  - <<: *maintenance
+    name: nightly
+    description: "read a share of the store again, make one small training stage again, and say what could be deleted"
+    parameters: {}
+    work_pool: *cpu_pool
+    schedules: [{cron: "30 3 * * *", timezone: UTC, slug: nightly}]
 """
 
 
@@ -47,8 +96,8 @@ def deployment_name(recipe: Recipe) -> str:
 
 
 def work_pool(recipe: Recipe) -> str:
-    """Where a recipe's flow runs: fp32 recipes are made for CPUs."""
-    return "cpu" if recipe.pretraining.precision == "fp32" else "h100"
+    """Whether a recipe's flow delegates its heavy stages: fp32 recipes are made for CPUs."""
+    return "*cpu_pool" if recipe.pretraining.precision == "fp32" else "*delegating"
 
 
 def description(recipe: Recipe) -> str:
@@ -67,7 +116,7 @@ def description(recipe: Recipe) -> str:
 def prefect_yaml() -> str:
     """The text of prefect.yaml."""
     tags = "".join(map(_tag_deployment, recipes().values()))
-    return HEADER + tags + _family_deployment(chosen_family()) + REPUBLISH
+    return HEADER + tags + _family_deployment(chosen_family()) + GPU_JOB + REPUBLISH + MAINTENANCE
 
 
 def _tag_deployment(recipe: Recipe) -> str:
@@ -76,7 +125,7 @@ def _tag_deployment(recipe: Recipe) -> str:
         f"    name: {deployment_name(recipe)}\n"
         f'    description: "{description(recipe)}"\n'
         f"    parameters: {{tag: {recipe.tag}}}\n"
-        f"    work_pool: {{name: {work_pool(recipe)}}}\n"
+        f"    work_pool: {work_pool(recipe)}\n"
     )
 
 
@@ -86,7 +135,7 @@ def _family_deployment(tags: Sequence[str]) -> str:
         f"    name: all\n"
         f'    description: "{len(tags)} models in one run: shared stages once, forks beside their trunk"\n'
         f"    parameters: {{tags: [{', '.join(tags)}]}}\n"
-        f"    work_pool: {{name: h100}}\n"
+        f"    work_pool: *delegating\n"
     )
 
 

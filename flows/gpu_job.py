@@ -26,7 +26,7 @@ from core.planning.stage import Stage
 from core.planning.stream_length import measured_by, packed_by_manifest
 from core.planning.title import unique_title
 from core.recipes.recipe import RecipeError
-from flows.crash_loop import CrashLoop, require_no_crash_loop
+from flows.crash_loop import require_no_crash_loop
 from tasks.dispatch.dispatch import brought_about_by
 from tasks.dispatch.gpu_pool import HELD, INTERRUPTED
 from tasks.pack import require_shared_store
@@ -57,7 +57,7 @@ def gpu_job(tag: str, key: str) -> State[Any]:
         if (holder := store.holder_of(stage.address)) is not None:
             return Completed(name=HELD, message=_making(stage, holder))
         require_shared_store(measured_by(packed_by_manifest(store))(stage), store)
-    except (CrashLoop, StoreError, StageFailed) as error:
+    except (StoreError, StageFailed) as error:
         return _failed(error)
     return _ending(_state_of(tag, stage, settings, store))
 

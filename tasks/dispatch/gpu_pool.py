@@ -11,24 +11,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from uuid import UUID
 
 import httpx
-from prefect import runtime
+from prefect import Task, runtime
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
-    FlowRunFilterId,
     FlowRunFilterState,
     FlowRunFilterStateType,
     FlowRunFilterTags,
 )
 from prefect.client.schemas.objects import FlowRun, StateType, TaskRunResult
-from prefect.client.schemas.sorting import FlowRunSort, TaskRunSort
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import TaskRunContext
-from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
-from prefect.states import Cancelling
+from prefect.states import Cancelling, Pending, Scheduled
 from prefect.utilities.urls import url_for
 
 from tasks.dispatch.jobs import Commission, Job, Phase, Report, SchedulerAway
@@ -85,8 +84,13 @@ class GpuPool:
         """See `Scheduler`."""
         with asking():
             attempt = 1 + max(map(_attempt, self._runs(commission, list(StateType))), default=0)
-            run = self._created(commission, attempt)
-            _tidy(self._client, run)
+            place = _place(self._client, commission, attempt)
+            try:
+                run = self._created(commission, attempt, place)
+            except ObjectNotFound as error:
+                raise _not_deployed() from error
+            if place is not None and run.parent_task_run_id != place:
+                self._client.delete_task_run(place)  # another flow run was first to create it, and shows it
         return _GpuJob(self._client, run)
 
     def _runs(self, commission: Commission, types: list[StateType]) -> list[FlowRun]:
@@ -98,21 +102,17 @@ class GpuPool:
         runs = self._client.read_flow_runs(flow_run_filter=wanted, sort=FlowRunSort.EXPECTED_START_TIME_DESC)
         return [run for run in runs if (run.idempotency_key or "").startswith(_prefix(commission))]
 
-    def _created(self, commission: Commission, attempt: int) -> FlowRun:
-        try:
-            run = run_deployment(
-                DEPLOYMENT,
-                parameters={"tag": commission.tag, "key": commission.stage.key},
-                flow_run_name=commission.assignment.title,
-                scheduled_time=turn(),
-                tags=[_tag(commission)],
-                idempotency_key=f"{_prefix(commission)}{attempt}",
-                timeout=0,
-            )
-        except ObjectNotFound as error:
-            raise _not_deployed() from error
-        assert isinstance(run, FlowRun)  # a coroutine only where an event loop runs, and none does in a stage's thread
-        return run
+    def _created(self, commission: Commission, attempt: int, place: UUID | None) -> FlowRun:
+        """The run of this attempt, created now or by another flow run a moment ago."""
+        return self._client.create_flow_run_from_deployment(
+            self._client.read_deployment_by_name(DEPLOYMENT).id,
+            parameters={"tag": commission.tag, "key": commission.stage.key},
+            name=commission.assignment.title,
+            state=Scheduled(scheduled_time=turn()),
+            tags=[_tag(commission)],
+            idempotency_key=f"{_prefix(commission)}{attempt}",
+            parent_task_run_id=place,
+        )
 
 
 class _GpuJob:
@@ -160,7 +160,8 @@ def asking() -> Iterator[None]:
 
 
 def _no_answer(error: httpx.HTTPError) -> str:
-    return f"the Prefect server at {PREFECT_API_URL.value()} gives no answer ({type(error).__name__})"
+    reason = f"HTTP {error.response.status_code}" if isinstance(error, httpx.HTTPStatusError) else type(error).__name__
+    return f"the Prefect server at {PREFECT_API_URL.value()} gives no answer ({reason})"
 
 
 def _report(run: FlowRun, *, withdrawn: bool) -> Report:
@@ -201,18 +202,22 @@ def _creator(client: SyncPrefectClient, run: FlowRun) -> FlowRun | None:
         return None
 
 
-def _tidy(client: SyncPrefectClient, run: FlowRun) -> None:
-    """Take the place of `run` in our flow run away if another flow run was first to create it: its place is there."""
-    ours = TaskRunContext.get()
-    if ours is None or run.parent_task_run_id is None or ours.task_run.flow_run_id is None:
-        return
-    if client.read_task_run(run.parent_task_run_id).flow_run_id == ours.task_run.flow_run_id:
-        return
-    siblings = FlowRunFilter(id=FlowRunFilterId(any_=[ours.task_run.flow_run_id]))
-    for place in client.read_task_runs(flow_run_filter=siblings, sort=TaskRunSort.EXPECTED_START_TIME_DESC):
-        of_this_stage = TaskRunResult(id=ours.task_run.id) in place.task_inputs.get("__parents__", [])
-        if place.state_type is StateType.PENDING and of_this_stage:
-            client.delete_task_run(place.id)
+def _place(client: SyncPrefectClient, commission: Commission, attempt: int) -> UUID | None:
+    """The task run that stands for the GPU job in the graph of our flow run; the same one when asked for again."""
+    stage_run = TaskRunContext.get()
+    if stage_run is None or stage_run.task_run.flow_run_id is None:
+        return None
+    task = Task(name=DEPLOYMENT, fn=lambda: None)
+    task.task_key = DEPLOYMENT
+    place = client.create_task_run(
+        task,
+        flow_run_id=stage_run.task_run.flow_run_id,
+        dynamic_key=f"{commission.stage.key}:{attempt}",
+        name=f"run {attempt} of {DEPLOYMENT}: {commission.assignment.title}",
+        state=Pending(),
+        task_inputs={"__parents__": [TaskRunResult(id=stage_run.task_run.id)]},
+    )
+    return place.id
 
 
 def _not_deployed() -> SettingsError:

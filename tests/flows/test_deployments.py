@@ -1,68 +1,133 @@
-"""prefect.yaml: Prefect accepts unknown keys and parameters silently, so they are checked here."""
+"""prefect.yaml: Prefect accepts unknown keys, parameters and job variables silently, so they are checked here."""
 
 from __future__ import annotations
 
 import inspect
+import json
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from prefect import Flow
+from prefect.cli.deploy._models import DeploymentConfig, PrefectYamlModel, RawScheduleConfig, WorkPoolConfig
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.utilities.callables import parameter_schema
+from prefect.utilities.schema_tools import validate
+from prefect.workers.process import ProcessWorker
 
 from core.recipes.table import chosen_family, recipes
 from flows.deployments import prefect_yaml
 
 ROOT = Path(__file__).parents[2]
-DEPLOYMENT_KEYS = {"name", "entrypoint", "tags", "description", "parameters", "work_pool"}
+OURS = {"definitions"}  # where anchors are; Prefect's own examples use it, its models do not know it
+SCHEDULED = {"republish/weekly": "0 4 * * 1", "maintenance/nightly": "30 3 * * *"}
+DOCKER_VARIABLES = {"env", "container_create_kwargs"}  # of prefect-docker's template, which is not installed here
+KUBERNETES_TEMPLATE = ROOT / "deploy" / "kubernetes-base-job-template.json"
 
 
 @pytest.fixture(scope="module")
-def document() -> dict:
+def document() -> dict[str, Any]:
     return yaml.safe_load((ROOT / "prefect.yaml").read_text())
+
+
+@pytest.fixture(scope="module")
+def deployments(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """By the name that Prefect gives them: flow/deployment."""
+    return {f"{flow_of(entry).name}/{entry['name']}": entry for entry in document["deployments"]}
+
+
+def flow_of(entry: dict[str, Any]) -> Flow[..., Any]:
+    """What the entrypoint of a deployment names."""
+    path, _, name = entry["entrypoint"].partition(":")
+    assert (ROOT / path).is_file()
+    flow = getattr(import_module(path.removesuffix(".py").replace("/", ".")), name)
+    assert isinstance(flow, Flow)
+    return flow
+
+
+def known_to(model: Any) -> set[str]:
+    """The keys that Prefect reads, as it writes them in YAML."""
+    return {field.alias or name for name, field in model.model_fields.items()}
 
 
 def test_the_committed_file_is_what_the_recipe_table_generates() -> None:
     assert (ROOT / "prefect.yaml").read_text() == prefect_yaml(), "run `make prefect.yaml` and commit the result"
 
 
-def test_there_is_one_deployment_for_every_tag_named_with_dashes_and_one_for_all(document: dict) -> None:
-    *tags, every, weekly = [entry["name"] for entry in document["deployments"]]
-    assert tags == [tag.replace("_", "-") for tag in recipes()]
-    assert (every, weekly) == ("all", "weekly")
+def test_every_tag_has_a_pipeline_named_with_dashes_and_there_are_the_five_others(deployments: dict[str, Any]) -> None:
+    pipelines = [f"pipeline/{tag.replace('_', '-')}" for tag in recipes()]
+    assert list(deployments) == [*pipelines, "miniseries/all", "gpu-job/h100", *SCHEDULED]
 
 
-def test_every_deployment_has_only_keys_that_prefect_reads_and_a_known_pool(document: dict) -> None:
+def test_there_are_only_keys_that_prefect_reads(document: dict[str, Any]) -> None:
+    assert set(document) - OURS <= known_to(PrefectYamlModel)
     for entry in document["deployments"]:
-        assert set(entry) - {"schedules"} == DEPLOYMENT_KEYS
-        assert entry["work_pool"]["name"] in ("cpu", "h100")
+        assert set(entry) <= known_to(DeploymentConfig)
+        assert set(entry["work_pool"]) <= known_to(WorkPoolConfig)
+        for schedule in entry.get("schedules", []):
+            assert set(schedule) <= known_to(RawScheduleConfig)
 
 
-def test_the_entrypoints_are_the_flows_and_take_the_parameters(document: dict) -> None:
-    from flows.miniseries import miniseries
-    from flows.pipeline import pipeline
-    from flows.republish import republish
-
-    *tags, every, weekly = document["deployments"]
-    assert weekly["entrypoint"] == "flows/republish.py:republish"
-    inspect.signature(republish.fn).bind(**weekly["parameters"])
-    for entry in tags:
-        assert entry["entrypoint"] == "flows/pipeline.py:pipeline"
-        inspect.signature(pipeline.fn).bind(**entry["parameters"])
-        assert entry["parameters"]["tag"] in recipes()
-    assert every["entrypoint"] == "flows/miniseries.py:miniseries"
-    inspect.signature(miniseries.fn).bind(**every["parameters"])
-    assert every["parameters"]["tags"] == chosen_family()
+def test_the_parameters_bind_to_the_flows_and_pass_the_schema_that_the_server_checks(
+    deployments: dict[str, Any],
+) -> None:
+    for name, entry in deployments.items():
+        flow, parameters = flow_of(entry), entry["parameters"]
+        inspect.signature(flow.fn).bind_partial(**parameters)
+        validate(parameters, parameter_schema(flow).model_dump(), ignore_required=True, raise_on_error=True)
+        if name.startswith("pipeline/"):
+            assert name.removeprefix("pipeline/").replace("-", "_") == parameters["tag"]
+    assert deployments["miniseries/all"]["parameters"]["tags"] == chosen_family()
     assert len(chosen_family()) == 20
-    assert (pipeline.name, miniseries.name, republish.name) == ("pipeline", "miniseries", "republish")
 
 
-def test_what_is_published_is_looked_after_on_a_schedule_that_prefect_understands(document: dict) -> None:
-    from prefect.client.schemas.schedules import CronSchedule
+def test_the_run_form_offers_the_tags(deployments: dict[str, Any]) -> None:
+    pipeline = parameter_schema(flow_of(deployments["pipeline/tiny"])).model_dump()
+    assert pipeline["properties"]["tag"]["enum"] == list(recipes())
+    miniseries = parameter_schema(flow_of(deployments["miniseries/all"])).model_dump()
+    assert miniseries["properties"]["tags"]["items"]["enum"] == list(recipes())
 
-    scheduled = {entry["name"]: entry["schedules"] for entry in document["deployments"] if "schedules" in entry}
-    ((name, (schedule,)),) = scheduled.items()
-    assert name == "weekly"
-    assert schedule.pop("slug") == "weekly"
-    assert CronSchedule(**schedule).cron == "0 4 * * 1"
+
+def test_only_heavy_stages_run_where_the_gpus_are_and_full_size_pipelines_hand_theirs_over(
+    deployments: dict[str, Any],
+) -> None:
+    assert {name for name, entry in deployments.items() if entry["work_pool"]["name"] == "h100"} == {"gpu-job/h100"}
+    assert {entry["work_pool"]["name"] for entry in deployments.values()} == {"cpu", "h100"}
+    delegating = {"env": {"MINISERIES_DISPATCH": "deployment"}}
+    for name, entry in deployments.items():
+        is_full_size = name == "miniseries/all" or name.startswith("pipeline/d")
+        assert (entry["work_pool"].get("job_variables") == delegating) == is_full_size
+
+
+def test_the_job_variables_are_those_of_the_pools_templates(document: dict[str, Any]) -> None:
+    definitions = document["definitions"]
+    process = set(ProcessWorker.get_default_base_job_template()["variables"]["properties"])
+    for entry in document["deployments"]:
+        assert set(entry["work_pool"].get("job_variables", {})) <= process
+    assert set(definitions["process"]) <= process
+    assert set(definitions["docker"]) <= DOCKER_VARIABLES
+    (request,) = definitions["docker"]["container_create_kwargs"]["device_requests"]
+    assert request["Count"] == definitions["kubernetes"]["gpus"] == definitions["gpus"]
+    for kind in ("process", "docker", "kubernetes"):
+        environment = definitions[kind]["env"]
+        assert all(isinstance(value, str) for value in environment.values())  # as the server's schema wants it
+        assert environment["MINISERIES_DISPATCH"] == "inline"
+
+
+@pytest.mark.skipif(not KUBERNETES_TEMPLATE.exists(), reason="there is no base job template for Kubernetes")
+def test_the_kubernetes_variables_are_those_of_our_base_job_template(document: dict[str, Any]) -> None:
+    properties = json.loads(KUBERNETES_TEMPLATE.read_text())["variables"]["properties"]
+    assert set(document["definitions"]["kubernetes"]) <= set(properties)
+
+
+def test_what_is_scheduled_is_scheduled_as_prefect_understands_it(deployments: dict[str, Any]) -> None:
+    scheduled = {name: entry["schedules"] for name, entry in deployments.items() if "schedules" in entry}
+    assert set(scheduled) == set(SCHEDULED)
+    for name, (schedule,) in scheduled.items():
+        assert schedule["slug"] == name.partition("/")[2]
+        assert CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"]).cron == SCHEDULED[name]
 
 
 def test_the_server_of_the_pinned_versions_can_be_imported() -> None:
