@@ -13,6 +13,7 @@ from tasks.evaluate import evaluate
 from tasks.export_hf import export_hf
 from tasks.export_native import export_native
 from tasks.export_twin import export_twin
+from tasks.long_context import long_context
 from tasks.long_sft import long_sft
 from tasks.mixture import mixture
 from tasks.pack import pack
@@ -34,6 +35,7 @@ TASKS: dict[StageKind, Task[..., Any]] = {
     StageKind.SFT: sft,
     StageKind.LONG_SFT: long_sft,
     StageKind.EVALUATE: evaluate,
+    StageKind.LONG_CONTEXT: long_context,
     StageKind.DECONTAMINATE: decontaminate,
     StageKind.EXPORT_NATIVE: export_native,
     StageKind.EXPORT_HF: export_hf,

@@ -20,6 +20,10 @@ from core.recipes.recipe import Recipe
 from core.stages.kind import StageKind
 
 NAMES = frozenset({"tag", "trunk"})  # what people call a recipe; `tag` reaches a key only in publication
+OF_A_MODEL = (
+    *(StageKind.EVALUATE, StageKind.LONG_CONTEXT),
+    *(StageKind.EXPORT_NATIVE, StageKind.EXPORT_HF, StageKind.EXPORT_TWIN),
+)
 Estimate = Callable[[Stage], Cost]
 
 
@@ -159,6 +163,6 @@ def _part(recipe: Recipe, stage: Stage, purpose: Mapping[str, str]) -> str:
             return "-".join(stage.name.rsplit("-", 2)[1:])
         case StageKind.MIXTURE:
             return purpose[stage.key]
-        case StageKind.EVALUATE | StageKind.EXPORT_NATIVE | StageKind.EXPORT_HF | StageKind.EXPORT_TWIN:
+        case kind if kind in OF_A_MODEL:
             return stage.name.removeprefix(f"{recipe.base_tag}-")
     return ""

@@ -16,6 +16,7 @@ from core.stages.identity import (
     EvaluateIdentity,
     ExportIdentity,
     FinetuneIdentity,
+    LongContextIdentity,
     MixtureIdentity,
     PublishIdentity,
     QuestionsIdentity,
@@ -79,6 +80,20 @@ def evaluate_stage(recipe: Recipe, model: Stage, suite: str, validation: Stage, 
     return Stage(StageKind.EVALUATE, name, identity, inputs)
 
 
+def long_context_stages(recipe: Recipe, models: Mapping[str, Stage]) -> list[Stage]:
+    """How each model, by its name, reads beyond its trained length; for now nothing is made from it."""
+    measured = recipe.evaluation.long_context
+    if measured is None:
+        return []
+    shard = recipe.corpus.validation_shard
+    corpus, tokenizer = corpus_stage(recipe, shard, shard + 1), tokenizer_stage(recipe)
+    identity = LongContextIdentity(measured=measured, shard=shard)
+    return [
+        Stage(StageKind.LONG_CONTEXT, name, identity, {"model": model, "tokenizer": tokenizer, "corpus": corpus})
+        for name, model in models.items()
+    ]
+
+
 def decontaminate_stage(recipe: Recipe) -> Stage:
     """Which questions stand in the text that the base model reads: needs the stream that it is trained on, not it."""
     rows = stream(recipe, recipe.pretraining.steps)
@@ -127,6 +142,7 @@ def pipeline_stages(recipe: Recipe) -> list[Stage]:
     deliverables["evaluation-base"] = evaluate_stage(
         recipe, base, "base", validation_stage(recipe), f"{recipe.base_tag}-base"
     )
+    models = {f"{recipe.base_tag}-base": base}
     beside: list[Stage] = []
     for kind, finetuning in (
         (StageKind.SFT, recipe.finetuning),
@@ -136,6 +152,7 @@ def pipeline_stages(recipe: Recipe) -> list[Stage]:
             continue
         tuned = finetune_stage(recipe, kind, finetuning)
         name = f"{recipe.base_tag}-{kind.value.replace('_', '-')}"
+        models[name] = tuned
         evaluation = evaluate_stage(recipe, tuned, "chat", tuned.inputs["mixture"], name)
         beside.append(evaluation)
         deliverables |= export_stages(recipe, tuned, "sft", name)
@@ -155,4 +172,4 @@ def pipeline_stages(recipe: Recipe) -> list[Stage]:
         ),
         deliverables,
     )
-    return in_order([*beside, *twin_stages(recipe, deliverables), publish])
+    return in_order([*beside, *long_context_stages(recipe, models), *twin_stages(recipe, deliverables), publish])

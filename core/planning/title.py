@@ -17,6 +17,7 @@ VERBS = {
     StageKind.SFT: "fine-tune",
     StageKind.LONG_SFT: "fine-tune long",
     StageKind.EVALUATE: "evaluate",
+    StageKind.LONG_CONTEXT: "measure long context of",
     StageKind.DECONTAMINATE: "decontaminate",
     StageKind.EXPORT_NATIVE: "export native",
     StageKind.EXPORT_HF: "export Hugging Face",

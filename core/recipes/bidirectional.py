@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from core.model.architecture import Architecture
-from core.recipes.miniseries import QUESTIONS, TOKENIZER
+from core.recipes.miniseries import LONG_CONTEXT, QUESTIONS, TOKENIZER
 from core.recipes.optimization import AdamW, Muon, Optimization, Schedule
 from core.recipes.recipe import Corpus, Evaluation, Pretraining, Publication, Recipe
 from core.recipes.vocabulary import DIRECTION_TOKENS, SPECIAL_TOKENS
@@ -90,7 +90,12 @@ def recipes() -> list[Recipe]:
             finetuning=None,
             long_finetuning=None,
             evaluation=Evaluation(
-                validation_tokens=20_971_520, samples=8, sample_tokens=128, questions=QUESTIONS, answer_tokens=512
+                validation_tokens=20_971_520,
+                samples=8,
+                sample_tokens=128,
+                questions=QUESTIONS,
+                answer_tokens=512,
+                long_context=LONG_CONTEXT,
             ),
             publication=Publication(
                 destination="hub", namespace="miniseries", visibility="private", collection="nanochat miniseries"

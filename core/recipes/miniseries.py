@@ -18,6 +18,7 @@ from core.recipes.recipe import (
     Corpus,
     Evaluation,
     Finetuning,
+    LongContext,
     MixtureTask,
     Persona,
     Pretraining,
@@ -84,6 +85,16 @@ QUESTIONS = (  # humaneval, which runs what a model wrote, is left to who asks f
     MixtureTask(name="arc-challenge", rows=None),
     MixtureTask(name="gsm8k", rows=None),
     MixtureTask(name="spelling-bee", rows=256),
+)
+LONG_CONTEXT = LongContext(
+    factors=(1, 2, 4, 8),
+    documents=128,
+    fitting_documents=16,
+    needle_trials=500,
+    needle_depths=10,
+    choices=10,
+    answer_tokens=128,
+    seed=SEED,
 )
 
 
@@ -174,7 +185,12 @@ def family_recipe(member: Member) -> Recipe:
         finetuning=finetuning,
         long_finetuning=long_finetuning if member.long else None,
         evaluation=Evaluation(
-            validation_tokens=20_971_520, samples=8, sample_tokens=128, questions=QUESTIONS, answer_tokens=512
+            validation_tokens=20_971_520,
+            samples=8,
+            sample_tokens=128,
+            questions=QUESTIONS,
+            answer_tokens=512,
+            long_context=LONG_CONTEXT,
         ),
         publication=Publication(
             destination="hub", namespace="miniseries", visibility="private", collection="nanochat miniseries"

@@ -63,6 +63,7 @@ MINISERIES: Origins = {
     "pretraining.seed": "fixed by the miniseries (core.recipes.miniseries.SEED)",
     "pretraining.rope_drop": "the tag",
     "pretraining.optimization": f"constant of the miniseries ({_LAW})",
+    "evaluation.long_context": "fixed by the miniseries (core.recipes.miniseries.LONG_CONTEXT)",
     "pretraining.optimization.spike_policy": "default of every recipe (core.recipes.optimization.SpikePolicy)",
     "pretraining.optimization.matrices.peak_rate": f"family rate law: .02 sqrt(B / 524,288) ({_LAW})",
     "pretraining.optimization.matrices.weight_decay": f"family decay law: .28 sqrt(B / 524,288) S12/S ({_LAW})",
@@ -89,6 +90,7 @@ TINY: Origins = {
     "pretraining.seed": "fixed by the tiny family (core.recipes.tiny.SEED)",
     "pretraining.rope_drop": "the tag",
     "pretraining.optimization": "set by hand for the tiny family (core.recipes.tiny.OPTIMIZATION)",
+    "evaluation.long_context": "fixed by the tiny family (core.recipes.tiny.LONG_CONTEXT)",
     **_finetuning("finetuning", "core.recipes.tiny.finetuning", "core.recipes.tiny.finetuning"),
     **_finetuning("long_finetuning", "core.recipes.tiny.finetuning", "core.recipes.tiny.finetuning"),
 }
@@ -103,6 +105,7 @@ BIDIRECTIONAL: Origins = {
     "pretraining.steps": "20 tokens for each of all parameters (core.recipes.bidirectional.TOKENS_PER_PARAMETER)",
     "pretraining.batch_tokens": "fixed by the bidirectional d20 (core.recipes.bidirectional.BATCH_TOKENS)",
     "pretraining.optimization": "constants of nanochat 4a87a0d (core.recipes.bidirectional.OPTIMIZATION)",
+    "evaluation.long_context": "that of the miniseries (core.recipes.miniseries.LONG_CONTEXT)",
 }
 
 BY_BASE: Mapping[str, Origins] = {"tiny": TINY, "miniseries": MINISERIES}

@@ -109,6 +109,48 @@ class Finetuning:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PinnedFile:
+    """A file of a data set, by its path there and its sha256."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """A public benchmark of long contexts: its files on the mirror, and how many questions of each task are asked."""
+
+    name: Literal["longbench", "nolima"]
+    revision: str
+    files: tuple[PinnedFile, ...]
+    questions: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LongContext:
+    """What is measured within and beyond the trained length, and how much of it."""
+
+    factors: tuple[int, ...]  # of the trained length, ascending
+    documents: int  # texts of each length whose bits per byte are measured
+    fitting_documents: int  # texts of the greatest length on which the logit scale is fitted
+    needle_trials: int  # of each kind at each length
+    needle_depths: int  # over which they are spread
+    choices: int  # candidates of which one is right
+    answer_tokens: int  # room that a prompt leaves for the answer
+    seed: int
+    benchmarks: tuple[Benchmark, ...] = ()  # those that are not here are reported as missing
+
+    def __post_init__(self) -> None:
+        if not self.factors or list(self.factors) != sorted(set(self.factors)) or self.factors[0] < 1:
+            raise RecipeError(f"long_context: factors {self.factors} must be whole numbers from 1 upwards, ascending")
+        if self.choices < 2:
+            raise RecipeError(f"long_context: {self.choices} choices leave nothing to tell apart; use at least 2")
+        counts = (self.documents, self.fitting_documents, self.needle_trials, self.needle_depths, self.answer_tokens)
+        if min(counts) < 1:
+            raise RecipeError("long_context: documents, trials, depths and answer_tokens must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """Sizes of the evaluation suites, and what a fine-tuned model is examined in."""
 
@@ -118,6 +160,7 @@ class Evaluation:
     questions: tuple[MixtureTask, ...]  # of each task's validation split
     answer_tokens: int  # of a generated answer, at most
     decontaminate: Literal["report"] | None = "report"  # which of the questions stand in the pretraining text
+    long_context: LongContext | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

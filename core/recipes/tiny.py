@@ -17,6 +17,7 @@ from core.recipes.recipe import (
     Corpus,
     Evaluation,
     Finetuning,
+    LongContext,
     MixtureTask,
     Pretraining,
     Publication,
@@ -79,6 +80,16 @@ TRAINING_TASKS = (  # made by programs: no network
 )
 VALIDATION_TASKS = tuple(MixtureTask(name=task.name, rows=32) for task in TRAINING_TASKS)
 QUESTIONS = VALIDATION_TASKS
+LONG_CONTEXT = LongContext(  # some 20 s of one core
+    factors=(1, 2, 4, 8),
+    documents=4,
+    fitting_documents=2,
+    needle_trials=4,
+    needle_depths=4,
+    choices=5,
+    answer_tokens=80,
+    seed=SEED,
+)
 
 
 def finetuning(optimization: Optimization, sequence_length: int, batch_tokens: int) -> Finetuning:
@@ -142,7 +153,12 @@ def tiny_recipe(member: Member) -> Recipe:
         finetuning=finetuning(member.optimization, length, member.batch_tokens),
         long_finetuning=finetuning(member.optimization, 2 * length, member.batch_tokens) if member.long else None,
         evaluation=Evaluation(
-            validation_tokens=32_768, samples=4, sample_tokens=64, questions=QUESTIONS, answer_tokens=192
+            validation_tokens=32_768,
+            samples=4,
+            sample_tokens=64,
+            questions=QUESTIONS,
+            answer_tokens=192,
+            long_context=LONG_CONTEXT,
         ),
         publication=Publication(
             destination="folder", namespace="miniseries", visibility="private", collection="tiny miniseries"

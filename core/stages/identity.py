@@ -7,7 +7,7 @@ from typing import Literal
 
 from core.model.architecture import Architecture
 from core.recipes.optimization import Optimization
-from core.recipes.recipe import Direction, MixtureTask, Persona, Precision, Visibility
+from core.recipes.recipe import Direction, LongContext, MixtureTask, Persona, Precision, Visibility
 from core.stages.kind import StageKind
 
 PackedDirection = Direction | Literal["each"]  # each: the same documents forward and backward, for measuring
@@ -109,6 +109,14 @@ class EvaluateIdentity:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LongContextIdentity:
+    """Reading within and beyond the trained length; inputs `model`, `tokenizer`, `corpus` (its held-out shard)."""
+
+    measured: LongContext
+    shard: int  # of the corpus: the one that nothing was trained on
+
+
+@dataclass(frozen=True, kw_only=True)
 class DecontaminateIdentity:
     """What training text shares with questions; inputs `questions`, `tokenizer`, `group-000`.
 
@@ -165,6 +173,7 @@ Identity = (
     | QuestionsIdentity
     | FinetuneIdentity
     | EvaluateIdentity
+    | LongContextIdentity
     | DecontaminateIdentity
     | ExportIdentity
     | PublishIdentity
@@ -182,6 +191,7 @@ IDENTITY_TYPES: dict[StageKind, type[Identity]] = {
     StageKind.SFT: FinetuneIdentity,
     StageKind.LONG_SFT: FinetuneIdentity,
     StageKind.EVALUATE: EvaluateIdentity,
+    StageKind.LONG_CONTEXT: LongContextIdentity,
     StageKind.DECONTAMINATE: DecontaminateIdentity,
     StageKind.EXPORT_NATIVE: ExportIdentity,
     StageKind.EXPORT_HF: ExportIdentity,

@@ -23,6 +23,7 @@ class StageKind(StrEnum):
     SFT = "sft"
     LONG_SFT = "long_sft"
     EVALUATE = "evaluate"
+    LONG_CONTEXT = "long_context"
     DECONTAMINATE = "decontaminate"
     EXPORT_NATIVE = "export_native"
     EXPORT_HF = "export_hf"
@@ -59,6 +60,7 @@ DEFINITIONS: dict[StageKind, Definition] = {
     StageKind.SFT: Definition(2, Resource.GPU, "core.training.finetune:produce"),
     StageKind.LONG_SFT: Definition(2, Resource.GPU, "core.training.finetune:produce"),
     StageKind.EVALUATE: Definition(2, Resource.GPU, "core.evaluation.evaluate:produce"),
+    StageKind.LONG_CONTEXT: Definition(1, Resource.GPU, "core.evaluation.long_context.stage:produce"),
     StageKind.DECONTAMINATE: Definition(1, Resource.CPU, "core.data.decontamination.decontaminate:produce"),
     StageKind.EXPORT_NATIVE: Definition(4, Resource.CPU, "core.export.native:produce"),
     StageKind.EXPORT_HF: Definition(3, Resource.CPU, "core.export.huggingface:produce"),

@@ -6,7 +6,9 @@ from core.stages.kind import StageKind
 
 FOR_TRAINING = frozenset({"optimizer.safetensors"})  # of a model, to train it further: larger than its weights
 
-_ONLY_USE_THE_MODEL = frozenset({StageKind.EVALUATE, StageKind.EXPORT_HF, StageKind.EXPORT_TWIN})
+_ONLY_USE_THE_MODEL = frozenset(
+    {StageKind.EVALUATE, StageKind.LONG_CONTEXT, StageKind.EXPORT_HF, StageKind.EXPORT_TWIN}
+)
 
 
 def unread_files(kind: StageKind, role: str) -> frozenset[str]:

@@ -78,6 +78,24 @@ def evaluation(folder: Path) -> Fingerprint:
     return {"files": names(folder), **dict(leaves(document, "evaluation.json")), **others}
 
 
+def long_context(folder: Path) -> Fingerprint:
+    """Which documents and needles were read, to the letter; of the tables the overall numbers."""
+    document = json.loads((folder / "long_context.json").read_text(encoding="utf-8"))
+    trials = [json.loads(line) for line in (folder / "trials.jsonl").read_text(encoding="utf-8").splitlines()]
+    shown = [
+        [trial[name] for name in ("kind", "factor", "number", "prompt_tokens", "needles")]
+        + [query["candidates"] for query in trial["queries"]]
+        for trial in trials
+    ]
+    tables = document["tables"]
+    found: Fingerprint = {"files": names(folder), "trials": sha256(json.dumps(shown).encode())}
+    for row in (row for row in tables["positions"] if row["method"] != "logit-scale"):  # which was fitted
+        found[f"bits per byte {row['method']} {row['factor']}x {row['first']}-{row['end']}"] = row["result"]["value"]
+    for row in (row for row in tables["rates"] if row["method"] != "logit-scale" and row["depth"] is None):
+        found[f"{row['kind']} {row['method']} {row['factor']}x by {row['by']}"] = row["result"]["value"]
+    return {**found, **dict(leaves(document["documents"], "documents")), **dict(leaves(document["missing"], "missing"))}
+
+
 def certified(folder: Path) -> Fingerprint:
     """Every file with its hash, but of the certificate what was checked: what was measured is noise."""
     found = files(folder)
@@ -96,6 +114,7 @@ FINGERPRINTS: Mapping[StageKind, Callable[[Path], Fingerprint]] = {
     StageKind.SFT: training,
     StageKind.LONG_SFT: training,
     StageKind.EVALUATE: evaluation,
+    StageKind.LONG_CONTEXT: long_context,
     StageKind.EXPORT_HF: certified,
     StageKind.EXPORT_TWIN: certified,
 }

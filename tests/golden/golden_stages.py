@@ -19,7 +19,7 @@ from fixed_text import write_standard_library
 from artifacts.progress import SavedCheckpoint
 from core.data.corpus import python_docs
 from core.recipes.miniseries import PERSONA
-from core.recipes.recipe import MixtureTask
+from core.recipes.recipe import LongContext, MixtureTask
 from core.recipes.vocabulary import SPECIAL_TOKENS, SPLIT_PATTERN
 from core.stages.child import find_producer
 from core.stages.context import StageContext
@@ -31,6 +31,7 @@ from core.stages.identity import (
     ExportIdentity,
     FinetuneIdentity,
     Identity,
+    LongContextIdentity,
     MixtureIdentity,
     PackIdentity,
     PublishIdentity,
@@ -112,6 +113,16 @@ DELIVERED = {
     "lineage": "lineage",
 }
 SIZES = {"validation_tokens": 256, "samples": 2, "sample_tokens": 8, "answer_tokens": 24, "seed": 42}
+MEASURED = LongContext(
+    factors=(1, 8),
+    documents=3,
+    fitting_documents=1,
+    needle_trials=2,
+    needle_depths=2,
+    choices=3,
+    answer_tokens=48,
+    seed=42,
+)
 EXPORTS = {
     phase: Case(ExportIdentity(format_version=1, phase=phase), {"model": model, "tokenizer": "tokenizer"})
     for phase, model in (("base", "base_model"), ("sft", "chat_model"))
@@ -176,6 +187,16 @@ CASES: Mapping[StageKind, Mapping[str, Case]] = {
         "chat": Case(
             EvaluateIdentity(suite="chat", **SIZES),
             {"model": "chat_model", "tokenizer": "tokenizer", "validation": "mixture", "questions": "questions"},
+        ),
+    },
+    StageKind.LONG_CONTEXT: {
+        "base": Case(
+            LongContextIdentity(measured=MEASURED, shard=2),
+            {"model": "base_model", "tokenizer": "tokenizer", "corpus": "corpus"},
+        ),
+        "chat": Case(
+            LongContextIdentity(measured=replace(MEASURED, factors=(1, 4)), shard=2),
+            {"model": "chat_model", "tokenizer": "tokenizer", "corpus": "corpus"},
         ),
     },
     StageKind.DECONTAMINATE: {

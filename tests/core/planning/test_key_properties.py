@@ -74,6 +74,8 @@ FIELDS = [
     Field("long_finetuning.optimization.matrices.peak_rate", RATE, frozenset({StageKind.LONG_SFT})),
     Field("evaluation.validation_tokens", positive(10**6), frozenset({StageKind.EVALUATE})),
     Field("evaluation.samples", positive(100), frozenset({StageKind.EVALUATE})),
+    Field("evaluation.long_context.documents", positive(100), frozenset({StageKind.LONG_CONTEXT})),
+    Field("evaluation.long_context.seed", positive(10**6), frozenset({StageKind.LONG_CONTEXT})),
     Field("evaluation.questions", TASKS, frozenset({StageKind.QUESTIONS})),
     Field("publication.namespace", st.text("abc", min_size=1), frozenset({StageKind.PUBLISH})),
     Field("publication.visibility", st.sampled_from(["private", "public"]), frozenset({StageKind.PUBLISH})),
