@@ -5,10 +5,12 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 
 from artifacts.address import Address
+from benchmarks.crash_matrix.gpu_pool import cancel, running_jobs
 from benchmarks.crash_matrix.scene import Scene
 
 
@@ -49,6 +51,43 @@ def store_returns_after(seconds: float) -> Callable[[Scene], None]:
         psutil.Process(scene.s3.process.pid).send_signal(signal.SIGCONT)
 
     return returns
+
+
+def restart_worker(scene: Scene) -> None:
+    """The worker of the GPU pool starts again once the last one has ended."""
+    assert scene.worker is not None
+    scene.worker.wait()
+    scene.start_worker()
+
+
+def stop_waiting_run(scene: Scene) -> None:
+    """The first run, which waits for the GPU job, gets SIGTERM; the rank goes on once the request has come through."""
+    scene.started[0].process.send_signal(signal.SIGTERM)
+    _wake_when_told(scene)
+
+
+def cancel_job(scene: Scene) -> None:
+    """A person cancels the GPU job; the rank goes on once the request has come through."""
+    assert scene.prefect is not None
+    for run in running_jobs(scene.prefect.api):
+        cancel(scene.prefect.api, run, scene.folder)
+    _wake_when_told(scene)
+
+
+def _wake_when_told(scene: Scene) -> None:
+    """Wake the rank, which was stopped, when SIGTERM waits for it: as if the request had come through at once."""
+    scene.until("the request to stop", lambda: any(map(_is_told, scene.processes())))
+    scene.go_on()
+
+
+def _is_told(process: psutil.Process) -> bool:
+    """Whether a stopped process will get SIGTERM."""
+    try:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+    except OSError:
+        return False
+    pending = next(line for line in status.splitlines() if line.startswith("ShdPnd"))
+    return bool(int(pending.split()[1], 16) & 1 << (signal.SIGTERM - 1))
 
 
 def _count(scene: Scene, what: str) -> int:

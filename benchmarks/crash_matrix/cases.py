@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 from benchmarks.crash_matrix.aftermath import (
+    cancel_job,
     restart_prefect,
+    restart_worker,
+    stop_waiting_run,
     store_returns_after,
     wake_after_checkpoints,
     wake_after_commit,
     wake_after_expiry,
 )
 from benchmarks.crash_matrix.fault import Blow, Fault, Moment, Victim
-from benchmarks.crash_matrix.scene import Case
+from benchmarks.crash_matrix.scene import Case, Scene
 
 STAGE = "recalibrate/.*/"
 SHORT_LEASE = 10.0
@@ -30,7 +33,16 @@ COMMITTED = Moment(role="run", operation="create", path=STAGE + r"manifest\.json
 
 def all_cases() -> list[Case]:
     """Every row, in the order of the table."""
-    return [*_deaths(), *_requests(), *_around_the_commit(), *_servers(), *_zombies(), *_full_disks(), *_on_s3()]
+    return [
+        *_deaths(),
+        *_requests(),
+        *_around_the_commit(),
+        *_servers(),
+        *_zombies(),
+        *_full_disks(),
+        *_on_s3(),
+        *_on_the_gpu_pool(),
+    ]
 
 
 def _fault(moment: Moment, blow: Blow, *victims: Victim) -> Fault:
@@ -40,11 +52,11 @@ def _fault(moment: Moment, blow: Blow, *victims: Victim) -> Fault:
 def _deaths() -> Iterator[Case]:
     for runs in COUNTS:
         yield Case(death="SIGKILL of the training rank", runs=runs, fault=_fault(SAVED, "KILL", "rank"))
-    for runs in COUNTS:
+    for runs in (1, 2):
         yield Case(death="SIGKILL of torchrun", runs=runs, fault=_fault(SAVED, "KILL", "torchrun"))
     for runs in COUNTS:
         yield Case(death="SIGKILL of the run (supervisor)", runs=runs, fault=_fault(SAVED, "KILL", "run"))
-    for runs in COUNTS:
+    for runs in (1, 2):
         yield Case(
             death="SIGKILL of all processes of one run at once", runs=runs, fault=_fault(SAVED, "KILL", "family")
         )
@@ -60,18 +72,15 @@ def _deaths() -> Iterator[Case]:
 def _requests() -> Iterator[Case]:
     for runs in COUNTS:
         yield Case(death="SIGTERM", runs=runs, fault=_fault(SAVED, "TERM", "run"))
-    for runs in COUNTS:
+    for runs in (1, 2):
         yield Case(death="SIGINT", runs=runs, fault=_fault(SAVED, "INT", "run"))
     yield Case(death="SIGTERM to all processes at once", runs=1, fault=_fault(SAVED, "TERM", "family"))
 
 
 def _around_the_commit() -> Iterator[Case]:
-    for runs in COUNTS:
-        yield Case(
-            death="SIGKILL of the rank amid the files of a checkpoint",
-            runs=runs,
-            fault=_fault(UPLOADING, "KILL", "rank"),
-        )
+    yield Case(
+        death="SIGKILL of the rank amid the files of a checkpoint", runs=1, fault=_fault(UPLOADING, "KILL", "rank")
+    )
     for runs in COUNTS:
         yield Case(
             death="SIGKILL of the rank between a checkpoint's files and its declaration",
@@ -93,21 +102,20 @@ def _around_the_commit() -> Iterator[Case]:
 
 
 def _servers() -> Iterator[Case]:
-    for runs in COUNTS:
+    for runs in (1, 2):
         yield Case(
             death="SIGKILL of the embedded Prefect server",
             runs=runs,
             fault=_fault(SAVED, "KILL", "prefect"),
             prefect="embedded",
         )
-    for runs in (1, 2):
-        yield Case(
-            death="SIGKILL of the Prefect server, started again",
-            runs=runs,
-            fault=_fault(SAVED, "KILL", "prefect"),
-            prefect="own",
-            aftermath=restart_prefect,
-        )
+    yield Case(
+        death="SIGKILL of the Prefect server, started again",
+        runs=1,
+        fault=_fault(SAVED, "KILL", "prefect"),
+        prefect="own",
+        aftermath=restart_prefect,
+    )
 
 
 def _zombies() -> Iterator[Case]:
@@ -126,14 +134,13 @@ def _zombies() -> Iterator[Case]:
             aftermath=wake_after_commit,
             lease_seconds=SHORT_LEASE,
         )
-    for runs in (2, 3):
-        yield Case(
-            death="zombie amid a checkpoint, continued while another run trains",
-            runs=runs,
-            fault=_fault(SAVED, "STOP", "family"),
-            aftermath=wake_after_checkpoints,
-            lease_seconds=SHORT_LEASE,
-        )
+    yield Case(
+        death="zombie amid a checkpoint, continued while another run trains",
+        runs=2,
+        fault=_fault(SAVED, "STOP", "family"),
+        aftermath=wake_after_checkpoints,
+        lease_seconds=SHORT_LEASE,
+    )
     yield Case(
         death="zombie: the run alone is stopped, its rank trains on",
         runs=2,
@@ -158,13 +165,12 @@ def _zombies() -> Iterator[Case]:
 
 
 def _full_disks() -> Iterator[Case]:
-    for runs in (1, 2):
-        yield Case(
-            death="the store's disk is full at a checkpoint, room is made later",
-            runs=runs,
-            fault=_fault(SAVED, "FILL", "disk"),
-            small_disk="store",
-        )
+    yield Case(
+        death="the store's disk is full at a checkpoint, room is made later",
+        runs=1,
+        fault=_fault(SAVED, "FILL", "disk"),
+        small_disk="store",
+    )
     yield Case(
         death="the local disk is full at a checkpoint, room is made later",
         runs=1,
@@ -174,8 +180,7 @@ def _full_disks() -> Iterator[Case]:
 
 
 def _on_s3() -> Iterator[Case]:
-    for runs in (1, 2):
-        yield _s3("SIGKILL of the training rank", runs, _fault(SAVED, "KILL", "rank"))
+    yield _s3("SIGKILL of the training rank", 1, _fault(SAVED, "KILL", "rank"))
     for runs in COUNTS:
         yield _s3("machine loss: SIGKILL of all processes of one machine", runs, _fault(SAVED, "KILL", "family"))
     yield _s3("SIGTERM", 2, _fault(SAVED, "TERM", "run"))
@@ -184,8 +189,7 @@ def _on_s3() -> Iterator[Case]:
     )
     for runs in (1, 2):
         yield _s3("SIGKILL of the run amid the upload of its files", runs, _fault(RESULT_UPLOADING, "KILL", "run"))
-    for runs in (1, 2):
-        yield _s3("SIGKILL of the run between the last file and the manifest", runs, _fault(COMMITTING, "KILL", "run"))
+    yield _s3("SIGKILL of the run between the last file and the manifest", 2, _fault(COMMITTING, "KILL", "run"))
     yield _s3(
         "SIGKILL of the run between the manifest and the release of the lease", 2, _fault(COMMITTED, "KILL", "run")
     )
@@ -197,10 +201,41 @@ def _on_s3() -> Iterator[Case]:
         aftermath=wake_after_commit,
         lease_seconds=SHORT_LEASE,
     )
-    for runs in (1, 2):
-        yield _store_away("the store gives no answer for 3 s", runs, 3.0, 60.0)
+    yield _store_away("the store gives no answer for 3 s", 1, 3.0, 60.0)
     for runs in (1, 2):
         yield _store_away("the store gives no answer for longer than the lease", runs, 2 * SHORT_LEASE, SHORT_LEASE)
+
+
+def _on_the_gpu_pool() -> Iterator[Case]:
+    yield _gpu_pool("SIGKILL of the training rank", 1, _fault(SAVED, "KILL", "rank"))
+    for runs in (1, 2):
+        yield _gpu_pool("SIGKILL of the GPU job's flow process", runs, _fault(SAVED, "KILL", "run"))
+    yield _gpu_pool("SIGKILL of the worker, started again", 1, _fault(SAVED, "KILL", "worker"), restart_worker)
+    yield _gpu_pool("SIGTERM of the worker, started again", 1, _fault(SAVED, "TERM", "worker"), restart_worker)
+    yield _gpu_pool(
+        "loss of the GPU node: SIGKILL of worker, job and rank; another worker",
+        1,
+        _fault(SAVED, "KILL", "node"),
+        restart_worker,
+    )
+    yield _gpu_pool(
+        "SIGKILL of the Prefect server, started again", 1, _fault(SAVED, "KILL", "prefect"), restart_prefect
+    )
+    for runs in (1, 2):
+        yield _gpu_pool("SIGTERM of one waiting run", runs, _fault(SAVED, "STOP", "rank"), stop_waiting_run)
+    yield _gpu_pool("`prefect flow-run cancel` of the GPU job", 1, _fault(SAVED, "STOP", "rank"), cancel_job)
+
+
+def _gpu_pool(death: str, runs: int, fault: Fault, aftermath: Callable[[Scene], None] = lambda scene: None) -> Case:
+    return Case(
+        death=death,
+        runs=runs,
+        fault=fault,
+        aftermath=aftermath,
+        prefect="own",
+        gpu_pool=True,
+        lease_seconds=SHORT_LEASE,
+    )
 
 
 def _s3(death: str, runs: int, fault: Fault, store: Literal["s3"] = "s3") -> Case:

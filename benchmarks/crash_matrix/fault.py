@@ -13,15 +13,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-Role = Literal["run", "rank"]  # the process of the command line; one training process
+Role = Literal["run", "rank"]  # the process of the command line or of a GPU job; one training process
 Operation = Literal["create", "replace", "delete", "upload"]
 Blow = Literal["KILL", "TERM", "INT", "STOP", "FILL"]  # a signal to the victims; or the victims' disk is filled
-Victim = Literal["rank", "torchrun", "run", "family", "everything", "prefect", "store", "disk"]
+Victim = Literal["rank", "torchrun", "run", "family", "everything", "prefect", "store", "disk", "worker", "node"]
 
 FAULT = "CRASH_FAULT"  # the fault as JSON
 FOLDER = "CRASH_FOLDER"  # of the case: what its processes tell is here
 MACHINE = "CRASH_MACHINE"  # stands for another host
-RUN = "CRASH_RUN"  # process id of the command line, set by itself
+RUN = "CRASH_RUN"  # process id of the run or GPU job whose stage is made, set by itself
+JOB = "CRASH_JOB"  # set for what a worker starts
 RUNS = "CRASH_RUNS"  # how many there are
 PREFECT = "CRASH_PREFECT"  # process id of the Prefect server
 STORE = "CRASH_STORE"  # process id of the S3 server

@@ -20,7 +20,20 @@ from typing import Any
 
 import psutil
 
-from benchmarks.crash_matrix.fault import DISK, FOLDER, MACHINE, PREFECT, RUN, RUNS, STORE, Fault, Moment, Role, Strike
+from benchmarks.crash_matrix.fault import (
+    DISK,
+    FOLDER,
+    JOB,
+    MACHINE,
+    PREFECT,
+    RUN,
+    RUNS,
+    STORE,
+    Fault,
+    Moment,
+    Role,
+    Strike,
+)
 from benchmarks.crash_matrix.trace import read_trace, record
 
 CHECKPOINT = re.compile(r"(?P<folder>[^/]+/[^/]+)/progress/(?P<place>[^/]+)/checkpoint\.json")
@@ -35,7 +48,7 @@ def install() -> None:
     role = _role()
     if role is None or FOLDER not in os.environ:
         return
-    if role == "run":
+    if PROGRAM in sys.orig_argv:
         os.environ[RUN] = str(os.getpid())
     case = Path(os.environ[FOLDER])
     watcher = _Watcher(case, role, Fault.from_environment())
@@ -49,23 +62,27 @@ def install() -> None:
 
 def _role() -> Role | None:
     arguments = sys.orig_argv
-    if PROGRAM in arguments:
-        return "run"
-    if "RANK" in os.environ and "core.training" in arguments and "torch.distributed.run" not in arguments:
+    if "torch.distributed.run" in arguments or "core.stages" in arguments:
+        return None
+    if "RANK" in os.environ and "core.training" in arguments:
         return "rank"
-    return None
+    return "run" if PROGRAM in arguments or JOB in os.environ else None
 
 
 class _Watcher:
     """Sees every operation of this process on the store."""
 
     def __init__(self, case: Path, role: Role, fault: Fault | None) -> None:
-        self.run = int(os.environ[RUN])
         self._case = case
         self._role = role
         self._fault = fault if fault is not None and fault.moment.role == role else None
         self._seen = 0
         self._lock = threading.Lock()
+
+    @property
+    def run(self) -> int:
+        """Process id of the run or GPU job that this process belongs to; 0 before that has a stage to make."""
+        return int(os.environ.get(RUN, "0"))
 
     def wrap_storages(self) -> None:
         """The folder's operations, and the bucket's where that is the store."""
@@ -99,6 +116,7 @@ class _Watcher:
             if not isinstance(result, lease.HeldLease):
                 self._record("waits", address.folder)
                 return result
+            os.environ[RUN] = str(os.getpid())
             self._record(
                 "acquired",
                 address.folder,
@@ -230,9 +248,18 @@ def _processes(victim: str, run: int) -> list[psutil.Process]:
             return [server, *server.children(recursive=True)]
         case "prefect":
             return [member for member in family if any("prefect.server" in word for word in member.cmdline())]
+        case "worker":
+            return [_worker_above(leader)]
+        case "node":
+            worker = _worker_above(leader)
+            return [worker, *worker.children(recursive=True)]
         case "store":
             return [psutil.Process(int(os.environ[STORE]))]
     raise ValueError(victim)
+
+
+def _worker_above(process: psutil.Process) -> psutil.Process:
+    return next(parent for parent in process.parents() if "worker" in parent.cmdline())
 
 
 def _is_rank(process: psutil.Process) -> bool:

@@ -20,7 +20,8 @@ from typing import Literal
 import psutil
 
 from artifacts.store import Store
-from benchmarks.crash_matrix.fault import DISK, FOLDER, MACHINE, PREFECT, RUNS, STORE, Fault, Strike
+from benchmarks.crash_matrix.fault import DISK, FOLDER, JOB, MACHINE, PREFECT, RUNS, STORE, Fault, Strike
+from benchmarks.crash_matrix.gpu_pool import deploy, start_worker
 from benchmarks.crash_matrix.judge import Evidence, manifests, step_of, violations, weights
 from benchmarks.crash_matrix.servers import BUCKET, PrefectServer, S3Server, s3_server, start_prefect
 from benchmarks.crash_matrix.trace import Event, read_trace
@@ -56,11 +57,17 @@ class Case:
     prefect: Literal["shared", "own", "embedded"] = "shared"
     small_disk: Literal["", "store", "cache"] = ""  # which folder is on a disk of its own, small enough to fill
     lease_seconds: float = 60.0
+    gpu_pool: bool = False  # heavy stages are made by a worker of the GPU pool of a Prefect server of its own
 
     @property
     def name(self) -> str:
         """Unique among the rows."""
-        return f"{self.death}, {self.store}, {self.runs}"
+        return f"{self.death}, {self.place}, {self.runs}"
+
+    @property
+    def place(self) -> str:
+        """Where the artifacts are, and who makes them."""
+        return "folder, GPU pool" if self.gpu_pool else self.store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +113,7 @@ class Scene:
     before: dict[str, str]
     prefect: PrefectServer | None = None  # of this case alone
     s3: S3Server | None = None
+    worker: subprocess.Popen[bytes] | None = None
     started: list[_Run] = field(default_factory=list)
 
     @property
@@ -144,6 +152,12 @@ class Scene:
         run = _Run(process, number, errors)
         self.started.append(run)
         return run
+
+    def start_worker(self) -> None:
+        """Start the worker of the GPU pool, again if need be."""
+        assert self.prefect is not None
+        environment = {**self.environment, JOB: "yes", "HOME": str(self.folder / "node")}
+        self.worker = start_worker(self.prefect.api, environment, self.folder)
 
     def until(self, what: str, condition: Callable[[], bool]) -> None:
         """Wait for it; `Stuck` when it does not happen."""
@@ -199,7 +213,7 @@ def play(case: Case, prepared: Prepared, folder: Path) -> Result:
         return Result(
             death=case.death,
             runs=case.runs,
-            store=case.store,
+            store=case.place,
             shown=_shown(struck),
             resumed=_resumed(scene, struck, again),
             step=_step(scene),
@@ -236,7 +250,9 @@ def _first_act(scene: Scene) -> _Run | None:
         scene.case.aftermath(scene)
     scene.until("the end of the runs", lambda: all(run.process.poll() is not None for run in runs))
     strike = scene.strike
-    return next((run for run in runs if strike is not None and run.process.pid == strike.run), None)
+    if strike is None:
+        return None
+    return next((run for run in runs if run.process.pid == strike.run), runs[0])  # which waits for a GPU job
 
 
 def _again(scene: Scene) -> int:
@@ -258,7 +274,10 @@ def _again(scene: Scene) -> int:
 
 
 def _left_behind(scene: Scene) -> list[str]:
-    """Processes that live on although every run has ended; they are ended."""
+    """Processes that live on although every run has ended; they are ended. A worker would go on for ever."""
+    if scene.worker is not None:
+        scene.worker.kill()
+        scene.worker.wait()
     try:
         scene.until("the end of all processes", lambda: not scene.processes())
     except Stuck:
@@ -298,6 +317,8 @@ def _resumed(scene: Scene, struck: _Run | None, again: int) -> str:
         return f"by itself {after}"
     if taken.run in first:
         return f"taken over by another run {after}"
+    if scene.case.gpu_pool:
+        return f"by {'itself' if again == 0 else 'the same command'}, in another GPU job {after}"
     return f"same command{'' if again < 2 else f', {again} times'}"
 
 
@@ -334,11 +355,12 @@ def _scene(case: Case, prepared: Prepared, folder: Path) -> Iterator[Scene]:
         environment = _environment(api, url, s3.environment() if s3 else {})
         environment |= {
             FOLDER: str(folder),
-            RUNS: str(case.runs),
+            RUNS: "1" if case.gpu_pool else str(case.runs),  # who wants a GPU job waits for it, not for a lease
             **case.fault.environment(),
             "MINISERIES_LEASE_SECONDS": str(case.lease_seconds),
             **({"XDG_CACHE_HOME": str(small / "cache"), "TMPDIR": str(folder)} if case.small_disk == "cache" else {}),
             **({DISK: str(small)} if case.small_disk else {}),
+            **({"MINISERIES_DISPATCH": "deployment"} if case.gpu_pool else {}),
             **({PREFECT: str(prefect.process.pid)} if prefect else {}),
             **({STORE: str(s3.process.pid)} if s3 else {}),
         }
@@ -352,6 +374,9 @@ def _scene(case: Case, prepared: Prepared, folder: Path) -> Iterator[Scene]:
             s3=s3,
         )
         try:
+            if prefect is not None and case.gpu_pool:
+                deploy(prefect.api)
+                scene.start_worker()
             yield scene
         finally:
             for process in scene.processes():
