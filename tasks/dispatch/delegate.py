@@ -29,6 +29,7 @@ def delegate(commission: Commission, scheduler: Scheduler) -> Performed:
     assignment, started = commission.assignment, time.monotonic()
     assignment.check_stop()
     store = assignment.settings.open_store()
+    store.trash.keep(commission.stage.address, assignment.settings.lease_seconds, assignment.pause)
     state: State = "cached"
     store.trash.keep(commission.stage.address, assignment.settings.lease_seconds, assignment.pause)
     manifest = store.whole_manifest(commission.stage.address)
@@ -108,7 +109,8 @@ class _Delegation:
     def _draw_consequences(self, job: Job, report: Report, step_before: int) -> None:
         match report.phase:
             case Phase.CANCELLED | Phase.FAILED:
-                raise StageFailed(f"{self._address}: {report.text or f'{job.name} was {report.phase}'}")
+                line = report.text or f"{job.name} was {report.phase}"
+                raise StageFailed(line if str(self._address) in line else f"{self._address}: {line}")
             case Phase.INTERRUPTED:
                 self._interrupted(job, report, step_before)
             case Phase.ENDED:

@@ -35,6 +35,7 @@ from tasks.dispatch.turn import turn
 from tasks.settings import SettingsError
 
 DEPLOYMENT = "gpu-job/h100"
+AGAIN = "run the same command again to continue from its last checkpoint"
 HELD = "Held"  # name of the completed state of a run that found its stage held by another
 INTERRUPTED = "Interrupted"  # name of the failed state of a run that is worth another attempt
 WITHDRAWN = "miniseries.withdrawn"  # label of a run that was cancelled with the run that wanted it
@@ -180,7 +181,9 @@ def _report(run: FlowRun, *, withdrawn: bool) -> Report:
         case StateType.FAILED:
             return Report(phase=Phase.INTERRUPTED if run.state_name == INTERRUPTED else Phase.FAILED, text=message)
         case StateType.CANCELLED:
-            return Report(phase=Phase.WITHDRAWN if withdrawn else Phase.CANCELLED)
+            if withdrawn:
+                return Report(phase=Phase.WITHDRAWN, text="cancelled with the run that wanted it first")
+            return Report(phase=Phase.CANCELLED, text=f"its GPU job was cancelled ({url_for(run) or run.id}); {AGAIN}")
 
 
 def _is_withdrawn(client: SyncPrefectClient, run: FlowRun) -> bool:
