@@ -7,15 +7,35 @@ and how to begin again.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from artifacts.lease_record import Holder
 from tasks.dispatch import slurm_commands
 from tasks.dispatch.slurm_settings import SlurmError
-from tasks.perform import StageFailed
+from tasks.perform import StageFailed, StageStopped
 
 INTERRUPTED = 75  # exit code: what ended the stage may pass (EX_TEMPFAIL of sysexits.h)
+HELD = 76  # exit code: another run is making the stage
+TTLS_OF_PATIENCE = 2  # after which a lease is either proved abandoned or renewed by somebody who lives
 FRUITLESS_STARTS = 3  # from one step: the job is not to begin again
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeasePatience:
+    """Waits for the lease of a holder that died, such as an earlier start of the job on a lost node, not of one alive.
+
+    A job that waited longer would keep its GPUs from others: who submitted it waits at less cost.
+    """
+
+    lease_seconds: float
+    since: float = field(default_factory=time.monotonic)
+
+    def when_held(self, holder: Holder) -> None:
+        """See `tasks.perform.Assignment`. Raises `StageStopped` when the lease is renewed."""
+        if time.monotonic() - self.since > TTLS_OF_PATIENCE * self.lease_seconds:
+            raise StageStopped(f"the stage is being made by {holder.description}; this job does not wait for it")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from tasks.dispatch.slurm_commands import JobStatus
 from tasks.dispatch.slurm_log import JobLog
 from tasks.dispatch.slurm_script import BatchScript
 from tasks.dispatch.slurm_settings import SlurmSettings
-from tasks.slurm_job import INTERRUPTED
+from tasks.slurm_job import HELD, INTERRUPTED
 
 WAITING = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT"})
 ENDS = {
@@ -126,7 +126,9 @@ class SlurmJob:
             return Report(phase=Phase.WITHDRAWN, text=f"{self.name} was cancelled by a run that wanted it no more")
         if phase is Phase.CANCELLED:
             return Report(phase=phase, text=f"{self.name} was cancelled; run the same command again to continue")
-        if phase is Phase.FAILED and self._may_pass(status):
+        if phase is Phase.FAILED and status.exit_code == HELD:
+            phase = Phase.HELD
+        elif phase is Phase.FAILED and self._may_pass(status):
             phase = Phase.INTERRUPTED
         if phase is Phase.FAILED:
             why = self._log.error or f"{status.reason or 'failed'}, exit code {status.exit_code}:{status.signal}"

@@ -63,7 +63,8 @@ class BatchScript:
         program = shlex.join(self.settings.command)
         lines = ["#!/bin/bash", f"# {title(stage)}, for {tag}; key {stage.key}"]
         if self._nodes > 1:
-            lines.append(f"{GATHER}  {program} join &")
+            output = shlex.quote(str(self.log("%j").with_suffix(".others.log")))
+            lines.append(f"{GATHER}  --output={output} --open-mode=append {program} join &")
         lines.append(f"exec {program} stage {shlex.quote(tag)} {stage.key} --slurm-job")
         return "\n".join(lines) + "\n"
 

@@ -2,6 +2,7 @@
 
     python micro_miniseries.py run micro_drope_50        the command line
     python micro_miniseries.py make micro pretrain       every stage up to the last of a kind, without Prefect
+    python micro_miniseries.py hand micro pretrain       the first stage of a kind, as MINISERIES_DISPATCH says
 
 `endless` has a trunk long enough to be killed in the middle of.
 """
@@ -15,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from artifacts.store import Store
-from core.planning.catalogue import stages_of
+from core.planning.catalogue import find_stages, stages_of
 from core.planning.stage import Stage, in_order
 from core.planning.stream_length import measured_by, packed_by_manifest
 from core.planning.title import unique_title
@@ -24,10 +25,13 @@ from core.recipes.table import recipes
 from core.stages.kind import StageKind
 from flows.command_line import guarded, main
 from flows.stopping import stop_once
+from tasks.dispatch.dispatch import bring_about, check_dispatch
 from tasks.display import LineDisplay
-from tasks.launch import Launcher
+from tasks.launch import Launcher, launcher_of
 from tasks.perform import Assignment, perform
 from tasks.settings import settings_from_environment
+from tasks.stage_threads import StageThreads
+from tasks.stopping import stop_event
 
 TORCHRUN = (StageKind.PRETRAIN, StageKind.RECALIBRATE, StageKind.SFT, StageKind.LONG_SFT)
 
@@ -102,6 +106,31 @@ def make(tag: str, kind: str) -> None:
     print(json.dumps(states))
 
 
+def hand(tag: str, kind: str) -> None:
+    """Bring the first stage of `kind` about as a flow run would, in a thread that is asked to stop; print its state."""
+    stage = find_stages(tag, kind)[0]
+    logger = logging.getLogger("micro")
+    logger.addHandler(logging.StreamHandler(sys.stderr))
+    logger.setLevel(logging.INFO)
+    settings = settings_from_environment()
+
+    def bring() -> str:
+        assignment = Assignment(
+            stage=stage,
+            settings=settings,
+            launcher=launcher_of(stage.kind),
+            title=unique_title(stage),
+            display=LineDisplay(logger),
+            stop=stop_event(),
+        )
+        return bring_about(tag, assignment).state
+
+    check_dispatch(settings)
+    with stop_once(), StageThreads[str](settings.grace_seconds) as threads:
+        threads.start(stage.key, bring)
+        print(threads.next_ended()[1])
+
+
 def following(wanted: Iterable[Stage], states: Mapping[str, str], store: Store) -> Stage | None:
     """The first stage that has no state yet; how many shard groups there are is known once they are packed."""
     stages = in_order(wanted, measured_by(packed_by_manifest(store)))
@@ -110,6 +139,7 @@ def following(wanted: Iterable[Stage], states: Mapping[str, str], store: Store) 
 
 if __name__ == "__main__":
     register()
-    if sys.argv[1] == "make":
-        sys.exit(guarded(lambda: make(*sys.argv[2:])))
+    if sys.argv[1] in ("make", "hand"):
+        command = make if sys.argv[1] == "make" else hand
+        sys.exit(guarded(lambda: command(*sys.argv[2:])))
     main()
