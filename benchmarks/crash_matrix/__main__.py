@@ -23,8 +23,10 @@ from pathlib import Path
 from tempfile import mkdtemp
 from types import FrameType
 
+from benchmarks.crash_matrix.case import Case, Result
 from benchmarks.crash_matrix.cases import all_cases
-from benchmarks.crash_matrix.scene import Case, NotPermitted, Prepared, Result, play, prepare
+from benchmarks.crash_matrix.play import play
+from benchmarks.crash_matrix.preparation import NotPermitted, Prepared, prepare
 from benchmarks.crash_matrix.servers import end_family_of, start_prefect
 from benchmarks.crash_matrix.table import document, line
 
@@ -77,7 +79,8 @@ def laboratory() -> Iterator[Path]:
 
     def stop(number: int, _frame: FrameType | None) -> None:
         end()
-        os._exit(128 + number)  # threads that play cases cannot be told
+        end_family_of(os.getpid())  # what the threads that play cases have started meanwhile: they cannot be told
+        os._exit(128 + number)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)

@@ -15,8 +15,9 @@ from benchmarks.crash_matrix.aftermath import (
     wake_after_commit,
     wake_after_expiry,
 )
+from benchmarks.crash_matrix.case import Case
 from benchmarks.crash_matrix.fault import Blow, Fault, Moment, Victim
-from benchmarks.crash_matrix.scene import Case, Scene
+from benchmarks.crash_matrix.scene import Scene
 
 STAGE = "recalibrate/.*/"
 SHORT_LEASE = 10.0

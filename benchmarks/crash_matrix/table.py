@@ -7,7 +7,8 @@ import re
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from benchmarks.crash_matrix.scene import COMMAND, Result
+from benchmarks.crash_matrix.case import Result
+from benchmarks.crash_matrix.scene import COMMAND
 
 HEADING = """# Crash matrix
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.crash_matrix.cases import all_cases
-from benchmarks.crash_matrix.scene import Prepared, play, prepare
+from benchmarks.crash_matrix.play import play
+from benchmarks.crash_matrix.preparation import Prepared, prepare
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("finished")]  # the group that shares the Prefect server
 CASES = {case.name: case for case in all_cases()}
