@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
 from types import TracebackType
 from typing import Any
 from uuid import UUID
@@ -54,7 +56,8 @@ class Board:
             self._wanted[key] = render
             self._changed.notify()
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="miniseries-board", daemon=True)
+                work = partial(copy_context().run, self._work)  # with the settings and the run of who shows
+                self._thread = threading.Thread(target=work, name="miniseries-board", daemon=True)
                 self._thread.start()
 
     def __enter__(self) -> Board:
