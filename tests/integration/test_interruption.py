@@ -76,7 +76,7 @@ def test_after_kill_9_of_any_process_the_same_command_resumes_to_the_same_bits(
     find(process, victim).send_signal(signal.SIGKILL)
     end(process)
     assert process.returncode != 0
-    psutil.wait_procs(others, timeout=60)
+    psutil.wait_procs(others, timeout=300)
     assert not store.manifests("pretrain")
     assert states(store.json("plan", "endless_drope_25", "--json"), "pretrain") == ["resumable"]
     assert list(store.json("make", "endless_drope_25", "pretrain").values())[-1] == "made"

@@ -18,7 +18,7 @@ import psutil
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / "tests" / "support" / "micro_miniseries.py"
-WAIT_SECONDS = 120.0  # for something that must happen: only a hang lasts this long
+WAIT_SECONDS = 300.0  # for something that must happen: only a hang lasts this long
 
 
 def wait_until(condition: Callable[[], Any]) -> Any:

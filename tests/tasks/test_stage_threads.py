@@ -18,7 +18,7 @@ def wait_for_stop() -> str:
 
 
 def test_results_come_as_works_end_and_those_that_run_beside_each_other_do() -> None:
-    met = threading.Barrier(2, timeout=60)
+    met = threading.Barrier(2, timeout=300)
     with StageThreads[str](1.0) as threads:
         for name in ("one", "other"):
             threads.start(name, lambda: str(met.wait()))
@@ -57,7 +57,7 @@ def test_a_signal_that_only_the_main_thread_hears_stops_every_work_before_it_is_
                 threads.start(name, checkpointing)
             threads.next_ended()
 
-    running = threading.Barrier(3, timeout=60)
+    running = threading.Barrier(3, timeout=300)
     with pytest.raises(Stopped, match="SIGTERM"):
         run()
     assert saved == ["stopped"] * 3

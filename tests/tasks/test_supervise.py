@@ -138,7 +138,7 @@ def test_a_stage_process_is_told_when_its_supervisor_is_killed(tmp_path: Path) -
     orphans = psutil.Process(process.pid).children()
     process.kill()
     process.communicate()
-    _, alive = psutil.wait_procs(orphans, timeout=20)
+    _, alive = psutil.wait_procs(orphans, timeout=120)
     assert not [orphan for orphan in alive if orphan.status() != psutil.STATUS_ZOMBIE]
     assert (tmp_path / "saved").read_text() == "SIGTERM"
 

@@ -149,7 +149,7 @@ def _start_ceph(root: Path, mon_port: int, port: int) -> None:
     ]
     with (root / "start.log").open("wb") as log:
         for command in commands:
-            subprocess.run(command, stdout=log, stderr=log, check=True, timeout=60)
+            subprocess.run(command, stdout=log, stderr=log, check=True, timeout=300)
 
 
 def _stop(pid_file: Path, patience: float = 4.0) -> None:

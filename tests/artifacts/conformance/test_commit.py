@@ -171,7 +171,7 @@ def test_of_many_processes_one_makes_the_artifact_and_the_others_reuse_it(
     for process in processes:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-    results = sorted(process.communicate("go\n", timeout=120)[0] for process in processes)
+    results = sorted(process.communicate("go\n", timeout=540)[0] for process in processes)
     assert results == ["made\n", "reused\n", "reused\n"]
     assert store.is_whole(Address("pack", "docs", address.key))
 

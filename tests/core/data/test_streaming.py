@@ -76,7 +76,7 @@ class Bucket:
 
     def wait_for(self, words: str) -> None:
         with self.heard:
-            assert self.heard.wait_for(lambda: any(words in line for line in self.told), timeout=60), self.told
+            assert self.heard.wait_for(lambda: any(words in line for line in self.told), timeout=300), self.told
 
     def stream(self, *, epochs: int = 1, patience_seconds: float = 60.0) -> StreamedRows:
         end = epochs * len(self.groups) * COUNT

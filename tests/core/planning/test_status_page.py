@@ -235,7 +235,7 @@ def test_no_screen_needs_to_be_scrolled_sideways(width: int, store: Store, tmp_p
         ],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=540,
         check=True,
     )
     assert f'data-measured="{width} of {width}"' in done.stdout

@@ -29,7 +29,7 @@ def test_a_signal_before_the_first_step_ends_the_process_as_resumable(number: si
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
     process.send_signal(number)
-    assert process.wait(timeout=60) == 143
+    assert process.wait(timeout=300) == 143
 
 
 @pytest.mark.parametrize("module", ["core.stages", "core.training"])
@@ -40,4 +40,4 @@ def test_both_programs_listen_before_they_import_torch(module: str, tmp_path: Pa
     process = subprocess.Popen([sys.executable, "-m", module, str(fifo)], env=environment)
     with fifo.open("w"):  # opens once the program reads its specification: before any producer is imported
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=60) == 143
+        assert process.wait(timeout=300) == 143

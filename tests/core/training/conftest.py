@@ -232,7 +232,7 @@ def launch(tmp_path: Path, inputs: Inputs) -> Launch:
             "TORCH_COMPILE_DISABLE": "1",  # a compiler maps gigabytes, which tests of too little memory do not mean
             "PYTHONPATH": os.pathsep.join(sys.path),
         }
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=540)
 
     return run
 

@@ -43,7 +43,7 @@ def start(tmp_path: Path, inputs: Any, runtime: Runtime) -> Start:
         torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"] if ranks > 1 else []
         command = [sys.executable, *torchrun, "-m", "core.training", str(tmp_path / "specification.json")]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-        done = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=120)
+        done = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=540)
         return done.returncode, read_outcomes(tmp_path)
 
     return run
