@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -44,18 +44,22 @@ class Display(Protocol):
 
 
 class LineDisplay:
-    """One line when a stage begins and ends, and one every ten seconds between; for logs and pipes."""
+    """One line when a stage begins and ends, and one every ten seconds between; for logs and pipes.
 
-    def __init__(self, logger: logging.Logger) -> None:
+    A stage that says something itself needs no other line for the next ten seconds.
+    """
+
+    def __init__(self, logger: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
         self._logger = logger
+        self._clock = clock
         self._last: dict[str, float] = {}  # title -> when it had its last line
 
     def begin(self, title: str) -> None:
-        self._last[title] = time.monotonic()
+        self._last[title] = self._clock()
         self._logger.info("%s: started", title)
 
     def advance(self, title: str, progress: report.Progress) -> None:
-        now = time.monotonic()
+        now = self._clock()
         if now - self._last.get(title, 0.0) >= LINE_SECONDS:
             self._last[title] = now
             share = f"{progress.done:,.0f}/{progress.total:,.0f} {progress.unit}"
@@ -66,6 +70,9 @@ class LineDisplay:
 
     def say(self, line: str) -> None:
         self._logger.info("  %s", line)
+        title = next((title for title in self._last if line.startswith(f"{title}: ")), None)
+        if title is not None:
+            self._last[title] = self._clock()
 
     def end(self, title: str, state: str, seconds: float, summary: str) -> None:
         self._logger.info("%s: %s in %.1f s  %s", title, state, seconds, summary)

@@ -68,6 +68,27 @@ def test_a_log_gets_a_line_at_begin_and_end_and_not_one_for_every_step() -> None
     assert len(stream.getvalue().splitlines()) < 10
 
 
+def test_a_stage_has_one_line_in_ten_seconds_its_own_or_how_far_it_is() -> None:
+    now = 0.0
+    logger = logging.getLogger("test-pace")
+    stream = lines_of(logger)
+    display = LineDisplay(logger, lambda: now)
+    display.begin(TITLE)
+    for second in range(1, 41):
+        now = float(second)
+        if second in (12, 22):
+            display.say(f"{TITLE}: step {second}/120: loss 4.1")
+        display.advance(TITLE, Progress(second, 120, "steps", ""))
+    told = [line.removeprefix(TITLE).strip() for line in stream.getvalue().splitlines()]
+    assert told == [
+        ": started",
+        ": 10/120 steps",
+        f"{TITLE}: step 12/120: loss 4.1",
+        f"{TITLE}: step 22/120: loss 4.1",
+        ": 32/120 steps",
+    ]
+
+
 def test_a_task_tells_its_log_and_the_display_in_use() -> None:
     log, screen = lines_of(logging.getLogger("test-log")), lines_of(logging.getLogger("test-screen"))
     with shown_on(LineDisplay(logging.getLogger("test-screen"))):
