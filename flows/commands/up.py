@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from flows.console import print_json
+from flows.local.dismantling import take_down
 from flows.local.folder import at_work_alone, installation_folder
-from flows.local.installation import Installation, Wanted, bring_up
+from flows.local.installation import Installation, Say, Wanted, bring_up, watch
+from flows.local.pools import PROCESS
 from flows.prefect_environment import prefer_defaults
-from flows.stopping import stop_once
+from flows.stopping import Stopped, stop_once
 from tasks.settings import settings_from_environment
 
 
@@ -28,7 +29,26 @@ def up_json(wanted: Wanted) -> None:
     print_json(_listing(_bring_up(wanted, partial(print, file=sys.stderr, flush=True))))
 
 
-def _bring_up(wanted: Wanted, say: Callable[[str], None]) -> Installation:
+def up_in_foreground(wanted: Wanted) -> None:
+    """The same for a container or a service: stay, and when asked to stop, take down what was brought up.
+
+    Raises `InstallationError` when the server or a worker ends, after the rest was taken down.
+    """
+    say: Say = partial(print, flush=True)
+    with stop_once():
+        installation = _bring_up(wanted, say)
+        say("\n".join([*_state(installation), installation.ui_url]))
+        folder = installation_folder()
+        try:
+            watch(folder, installation.record)
+        except Stopped as stop:
+            say(f"{stop}: flow runs checkpoint and go back to the queue")
+        finally:
+            with at_work_alone(folder):
+                take_down(folder, say)
+
+
+def _bring_up(wanted: Wanted, say: Say) -> Installation:
     prefer_defaults()
     store = settings_from_environment().open_store()
     folder = installation_folder()
@@ -44,7 +64,7 @@ def _state(installation: Installation) -> list[str]:
     lines += [
         f"pool {pool.name}: its type is {pool.type}, so its worker is elsewhere"
         for pool in installation.pools
-        if pool.name not in with_workers
+        if pool.name not in with_workers and pool.type != PROCESS
     ]
     if installation.has_other_settings:
         lines.append(

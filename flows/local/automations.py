@@ -5,7 +5,7 @@
    the flows themselves, which refuse after a few attempts.
 
 Both are limited to runs with the tag `miniseries`, so that other flows on the same server are left alone. The first
-relies on the heartbeat that our workers ask for, three of which must be missed; the second leaves out the jobs of the
+relies on the heartbeat that our pools ask for, three of which must be missed; the second leaves out the jobs of the
 GPU pool, since the pipeline that waits for one starts the next attempt itself.
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from flows.local.environment import HEARTBEAT_SECONDS
+from flows.local.pools import HEARTBEAT_SECONDS
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -30,6 +30,8 @@ def install_automations(client: SyncPrefectClient) -> list[str]:
     wanted = automations()
     for automation in wanted:
         there = client.read_automations_by_name(automation.name)
+        for surplus in there[1:]:  # two machines were the first at the same time
+            client.delete_automation(surplus.id)
         if there:
             client.update_automation(there[0].id, automation)
         else:

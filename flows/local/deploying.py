@@ -21,8 +21,13 @@ FILE = "prefect.yaml"
 
 
 def deployments() -> int:
-    """How many there are. Raises `InstallationError` where there is no checkout."""
-    return len(yaml.safe_load(_file().read_text(encoding="utf-8"))["deployments"])
+    """How many there are. Raises `InstallationError` where there is no checkout, or its file is not as it should be."""
+    try:
+        return len(yaml.safe_load(_file().read_text(encoding="utf-8"))["deployments"])
+    except (yaml.YAMLError, TypeError, KeyError) as error:
+        raise InstallationError(
+            f"{_file()} lists no deployments ({error}); `python -m flows.deployments > {FILE}` writes it anew"
+        ) from error
 
 
 def deploy(folder: InstallationFolder, api_url: str) -> None:

@@ -14,7 +14,7 @@ from uuid import UUID
 import psutil
 
 from flows.local.client import client_of
-from flows.local.ending import end_flow_runs, end_workers, left_open, never_started, put_back, supervisors
+from flows.local.ending import end_flow_runs, end_workers, flow_runs, left_open, never_started, put_back, supervisors
 from flows.local.folder import InstallationFolder
 from flows.local.processes import end, marked, words
 from flows.local.profile import restore_profile
@@ -45,7 +45,7 @@ def runs_under_way(folder: InstallationFolder) -> list[str]:
     if not ids or record is None or not answers(record.api_url):
         return [str(run) for run in ids]
     with client_of(record.api_url) as client:
-        return [client.read_flow_run(run).name for run in ids]
+        return [run.name for run in flow_runs(client, ids)]
 
 
 def take_down(folder: InstallationFolder, say: Say) -> Stopped | None:

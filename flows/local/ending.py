@@ -48,11 +48,16 @@ def end_flow_runs(mark: str) -> list[UUID]:
     return list(under_way.values())
 
 
-def left_open(client: SyncPrefectClient, stopped: Sequence[UUID]) -> list[FlowRun]:
-    """Those of the stopped runs that their supervisor could not put back: it had only just begun, or was killed."""
+def flow_runs(client: SyncPrefectClient, ids: Sequence[UUID]) -> list[FlowRun]:
+    """What the server knows of them."""
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
-    found = client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=list(stopped))))
+    return client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=list(ids))))
+
+
+def left_open(client: SyncPrefectClient, stopped: Sequence[UUID]) -> list[FlowRun]:
+    """Those of the stopped runs that their supervisor could not put back: it had only just begun, or was killed."""
+    found = flow_runs(client, stopped)
     return [run for run in found if run.state and not (run.state.is_final() or run.state.is_scheduled())]
 
 

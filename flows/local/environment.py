@@ -1,9 +1,8 @@
 """The environments that our server and our workers run in: this shell's, with what they need over it.
 
 The server: analytics off; leases in files, because those in memory are lost when it restarts, and with them the slots
-of who holds them (facts on Prefect, 2). The workers and all they start: ask for work every second or two; a heartbeat
-every 30 s, on which the automations rely; `prefect` of this environment first in the path, since that is the command
-that supervises a flow run. A supervisor that gets SIGTERM lets its flow checkpoint and puts the run back in the queue.
+of who holds them (facts on Prefect, 2). The workers and all they start: ask for work every second; `prefect` of this
+environment first in the path, since that is the command that supervises a flow run.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from flows.local.folder import InstallationFolder
 from flows.local.processes import MARK
 
 LOOPBACK = "127.0.0.1"
-HEARTBEAT_SECONDS = 30
 API_KEY = "MINISERIES_API_KEY"  # of `miniseries serve`; no worker has a use for it
 DATABASE_VARIABLES = ("PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_API_DATABASE_CONNECTION_URL")
 QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
@@ -30,8 +28,6 @@ SERVER = {
 }
 WORKER = {
     "PREFECT_WORKER_QUERY_SECONDS": "1",
-    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
-    "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "reschedule",
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO",
     "PYTHONUNBUFFERED": "1",

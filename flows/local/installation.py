@@ -6,9 +6,11 @@ when it fails or is interrupted; what an earlier one started goes on.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 import psutil
@@ -21,13 +23,23 @@ from flows.local.deploying import deploy, deployed_fingerprint, deployments
 from flows.local.ending import end_flow_runs, end_workers
 from flows.local.environment import fingerprint, worker_environment
 from flows.local.folder import InstallationError, InstallationFolder
-from flows.local.pools import GPU, PoolFound, ensure_pools, pools
+from flows.local.pools import CPU, GPU, PoolFound, ensure_pools, pools
 from flows.local.processes import end, lives
 from flows.local.profile import activate_profile, profile_decides, restore_profile
 from flows.local.record import Record, read_record, remove_record, write_record
-from flows.local.server import FIRST_PORT, Found, answers, await_server, find_server, named_server, start_server
-from flows.local.workers import Worker, await_workers, heartbeats, start_worker, workers
+from flows.local.server import (
+    FIRST_PORT,
+    Found,
+    answers,
+    await_server,
+    find_server,
+    last_line,
+    named_server,
+    start_server,
+)
+from flows.local.workers import Worker, await_workers, heartbeats, start_worker, worker_log, workers
 
+WATCH_SECONDS = 0.5
 GRACE_SECONDS = 10.0  # for our server, without runs
 Say = Callable[[str], None]
 
@@ -39,6 +51,7 @@ class Wanted:
     port: int | None
     gpu_slots: int
     database: str | None
+    pools: tuple[str, ...] = (CPU, GPU)  # which workers are to be here
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +86,17 @@ def bring_up(folder: InstallationFolder, wanted: Wanted, store_url: str, say: Sa
         undo.pop_all()
     started = ["server"] * server_started + installation.started
     return replace(installation, started=started, is_named=is_named)
+
+
+def watch(folder: InstallationFolder, record: Record) -> NoReturn:
+    """Look on until something of it ends, and raise `InstallationError` with the end of its log."""
+    while True:
+        if record.server is not None and not lives(record.server, folder.mark):
+            raise InstallationError(f"the server ended: {last_line(folder.log('server'))}")
+        for name, process in record.workers.items():
+            if not lives(process, folder.mark):
+                raise InstallationError(f"the worker {name} ended: {last_line(worker_log(folder, name))}")
+        time.sleep(WATCH_SECONDS)
 
 
 def _with_server(
@@ -167,7 +191,7 @@ def _with_the_rest(
             say(f"deployments: {deployments()} from prefect.yaml (5 to 10 s)")
             deploy(folder, record.api_url)
         installed = install_automations(client)
-        here = workers(found, wanted.gpu_slots)
+        here = workers(found, wanted.pools, wanted.gpu_slots)
         kept = _kept(folder, record, here, wanted)
         missing = [worker for worker in here if worker.name not in kept]
         if missing:

@@ -4,7 +4,8 @@ A flow run is supervised by `prefect flow-run execute` instead of by the worker 
 (facts on Prefect, 3.3, measured): a run can still be cancelled when its worker was killed, and a supervisor that is
 asked to stop lets its flow checkpoint and puts the run back in the queue, where the worker's own way kills the flow and
 leaves the run Running for ever. What a flow prints is not streamed through the worker, whose death would break the
-pipe; its log lines reach the server, and the output of stages is in their own log files.
+pipe; its log lines reach the server, and the output of stages is in their own log files. A heartbeat every 30 s is what
+the automations rely on.
 """
 
 from __future__ import annotations
@@ -21,6 +22,11 @@ PROCESS = "process"
 CPU, GPU = "cpu", "h100"
 CPU_SLOTS = 32  # pipelines that run or wait at once: all tags of the miniseries, and what looks after them
 COMMAND = "prefect flow-run execute"
+HEARTBEAT_SECONDS = 30
+ENVIRONMENT = {
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+    "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR": "reschedule",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,20 +63,20 @@ def ensure_pools(client: SyncPrefectClient, wanted: Sequence[Pool], *, own_serve
 
 def _ensure(client: SyncPrefectClient, pool: Pool, *, own_server: bool) -> PoolFound:
     from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
-    from prefect.exceptions import ObjectNotFound
+    from prefect.exceptions import ObjectAlreadyExists
 
     template = job_template()
+    create = WorkPoolCreate(
+        name=pool.name,
+        type=PROCESS,
+        description=pool.description,
+        concurrency_limit=pool.slots,
+        base_job_template=template,
+    )
     try:
-        found = client.read_work_pool(pool.name)
-    except ObjectNotFound:
-        create = WorkPoolCreate(
-            name=pool.name,
-            type=PROCESS,
-            description=pool.description,
-            concurrency_limit=pool.slots,
-            base_job_template=template,
-        )
         return _as_it_is(client.create_work_pool(create), created=True)
+    except ObjectAlreadyExists:
+        found = client.read_work_pool(pool.name)
     if own_server and found.type == PROCESS:
         client.update_work_pool(
             pool.name, WorkPoolUpdate(concurrency_limit=pool.slots, base_job_template=template, is_paused=False)
@@ -80,12 +86,13 @@ def _ensure(client: SyncPrefectClient, pool: Pool, *, own_server: bool) -> PoolF
 
 
 def job_template() -> dict[str, Any]:
-    """Prefect's template of a process pool, with our command as the default."""
+    """Prefect's template of a process pool, with our command and environment as the defaults."""
     from prefect.workers.process import ProcessWorker
 
     template = ProcessWorker.get_default_base_job_template()
     variables = template["variables"]["properties"]
     variables["command"]["default"] = COMMAND
+    variables["env"]["default"] = ENVIRONMENT
     variables["stream_output"]["default"] = False
     return template
 

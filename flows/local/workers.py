@@ -9,9 +9,10 @@ from __future__ import annotations
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from artifacts.process import Process
@@ -37,15 +38,11 @@ class Worker:
     at_once: int | None  # flow runs; None: as many as the pool allows
     devices: str | None  # CUDA_VISIBLE_DEVICES; None: as this shell has it
 
-    @property
-    def log(self) -> str:
-        return f"worker-{self.name}"
 
-
-def workers(pools: Sequence[PoolFound], gpu_slots: int) -> list[Worker]:
-    """Those to be here: for pools whose runs are processes. Other types have their workers elsewhere."""
+def workers(pools: Sequence[PoolFound], wanted: Collection[str], gpu_slots: int) -> list[Worker]:
+    """Those to be here: for the wanted pools, if their runs are processes. Other types have their workers elsewhere."""
     host = socket.gethostname()
-    here = {pool.name for pool in pools if pool.type == PROCESS}
+    here = {pool.name for pool in pools if pool.type == PROCESS and pool.name in wanted}
     found = [Worker(name=f"{host}-{CPU}", pool=CPU, at_once=None, devices=None)] if CPU in here else []
     if GPU in here:
         found += [
@@ -55,6 +52,11 @@ def workers(pools: Sequence[PoolFound], gpu_slots: int) -> list[Worker]:
     return found
 
 
+def worker_log(folder: InstallationFolder, name: str) -> Path:
+    """Where a worker writes."""
+    return folder.log(f"worker-{name}")
+
+
 def start_worker(folder: InstallationFolder, worker: Worker, environment: Mapping[str, str]) -> Process:
     """Start one, in the background."""
     command = [sys.executable, "-m", "prefect", "worker", "start", "--install-policy", "never"]
@@ -62,7 +64,7 @@ def start_worker(folder: InstallationFolder, worker: Worker, environment: Mappin
     command += ["--limit", str(worker.at_once)] if worker.at_once else []
     visible = {VISIBLE: worker.devices} if worker.devices is not None else {}
     return start_detached(
-        command, folder=folder.path, environment={**environment, **visible}, log=folder.log(worker.log)
+        command, folder=folder.path, environment={**environment, **visible}, log=worker_log(folder, worker.name)
     )
 
 
@@ -90,11 +92,11 @@ def await_workers(
     while silent := _silent(client, list(started), heard_before):
         for worker in silent:
             if not lives(started[worker], folder.mark):
-                raise InstallationError(f"the worker {worker.name} ended: {last_line(folder.log(worker.log))}")
+                raise InstallationError(f"the worker {worker.name} ended: {last_line(worker_log(folder, worker.name))}")
             if time.monotonic() > deadline:
                 raise InstallationError(
                     f"the worker {worker.name} did not report within {PATIENCE_SECONDS:.0f} s; "
-                    f"see {folder.log(worker.log)}"
+                    f"see {worker_log(folder, worker.name)}"
                 )
         time.sleep(POLL_SECONDS)
 

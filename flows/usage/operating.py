@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -41,14 +41,22 @@ def up_command(
             "else SQLite.",
         ),
     ] = None,
+    pool: Annotated[
+        Literal["cpu", "h100"] | None, typer.Option(help="Only the workers of this pool; default: of both.")
+    ] = None,
+    foreground: Annotated[
+        bool, typer.Option("--foreground", help="Stay, and stop it all when stopped: for containers and services.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Start what runs deployments here: a Prefect server, work pools, a worker of each; again: repair what died."""
     from flows.commands import up as command
     from flows.local.installation import Wanted
 
-    wanted = Wanted(port=port, gpu_slots=gpu_slots, database=database)
-    (command.up_json if json else command.up)(wanted)
+    if foreground and json:
+        raise typer.BadParameter("--foreground ends with nothing to print: leave --json out")
+    wanted = Wanted(port=port, gpu_slots=gpu_slots, database=database, pools=(pool,) if pool else ("cpu", "h100"))
+    (command.up_in_foreground if foreground else command.up_json if json else command.up)(wanted)
 
 
 @app.command("down", epilog="Example: miniseries down --yes")

@@ -1,0 +1,216 @@
+"""`miniseries up` and `down` with everything real: server, workers, the plain `prefect` command, PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+from local_installation import LocalInstallation, ask
+from running import ROOT, wait_until
+from s3_server import free_port
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("up")]
+PROFILES = '# mine\nactive = "quiet"\n\n[profiles.quiet]\nPREFECT_LOGGING_LEVEL = "ERROR"\n'
+SECRET = "sesame-open"
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalInstallation]:
+    """Up, in a home whose user has a Prefect profile of their own; down at the end."""
+    here = LocalInstallation(tmp_path_factory.mktemp("up"))
+    here.profiles.parent.mkdir()
+    here.profiles.write_text(PROFILES)
+    try:
+        here.miniseries("up", "--port", str(free_port()))
+        yield here
+    finally:
+        here.end()
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[LocalInstallation]:
+    """An empty home in which nothing is up."""
+    here = LocalInstallation(tmp_path)
+    yield here
+    here.end()
+
+
+def record(installation: LocalInstallation) -> dict[str, Any]:
+    return dict(json.loads((installation.folder / "up.json").read_text()))
+
+
+def run_state(api: str, run: str) -> str:
+    return str(ask(api, f"flow_runs/{run}")["state"]["name"])
+
+
+def created_run(output: str) -> str:
+    """The id that `prefect deployment run` prints."""
+    found = re.search(r"UUID: (\S+)", output)
+    assert found, output
+    return found[1]
+
+
+def test_pools_deployments_automations_and_workers_are_there(installation: LocalInstallation) -> None:
+    api = record(installation)["api_url"]
+    pools = {pool["name"]: pool for pool in ask(api, "work_pools/filter", {})}
+    assert {name: pool["type"] for name, pool in pools.items()} == {"cpu": "process", "h100": "process"}
+    assert pools["h100"]["concurrency_limit"] == 1
+    wanted = {entry["name"] for entry in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]}
+    assert {deployment["name"] for deployment in ask(api, "deployments/filter", {"limit": 200})} == wanted
+    assert len(ask(api, "automations/filter", {})) == 2
+    for pool in pools:
+        (worker,) = ask(api, f"work_pools/{pool}/workers/filter", {})
+        assert worker["status"] == "ONLINE"
+
+
+def test_the_plain_prefect_command_runs_a_deployment_to_its_end(installation: LocalInstallation) -> None:
+    api = record(installation)["api_url"]
+    output = installation.prefect("deployment", "run", "republish/weekly", "--watch")
+    assert run_state(api, created_run(output)) == "Completed"
+
+
+def test_up_again_starts_nothing(installation: LocalInstallation) -> None:
+    before = record(installation)
+    again = installation.miniseries("up")
+    assert again["started"] == []
+    assert record(installation) == before
+
+
+def test_another_number_of_gpu_slots_is_that_many_workers_which_take_one_run_each(
+    installation: LocalInstallation,
+) -> None:
+    before = record(installation)["workers"]
+    more = installation.miniseries("up", "--gpu-slots", "2")
+    assert sum(worker["pool"] == "h100" for worker in more["workers"]) == 2
+    assert {pool["name"]: pool["slots"] for pool in more["pools"]}["h100"] == 2
+    fewer = installation.miniseries("up")
+    assert sum(worker["pool"] == "h100" for worker in fewer["workers"]) == 1
+    (cpu,) = [name for name in before if name.endswith("-cpu")]
+    assert record(installation)["workers"][cpu] == before[cpu]
+
+
+def test_a_worker_that_died_is_started_again(installation: LocalInstallation) -> None:
+    before = record(installation)
+    (name,) = [name for name in before["workers"] if name.endswith("-cpu")]
+    psutil.Process(before["workers"][name]["pid"]).kill()
+    assert installation.miniseries("up")["started"] == [name]
+    after = record(installation)
+    assert after["workers"][name] != before["workers"][name]
+    assert after["server"] == before["server"]
+
+
+def test_a_server_that_is_named_is_used_and_goes_on_after_down(
+    installation: LocalInstallation, elsewhere: LocalInstallation
+) -> None:
+    api = record(installation)["api_url"]
+    guest = replace(elsewhere, variables={"PREFECT_API_URL": api})
+    up = guest.miniseries("up")
+    assert (up["api"], up["server"], up["profile"]) == (api, None, None)
+    assert len(guest.processes()) == len(up["workers"]) == 2
+    down = guest.miniseries("down")
+    assert down["servers"] == 0
+    assert len(down["workers"]) == 2
+    assert guest.processes() == []
+    assert ask(api, "health") is True
+
+
+def test_a_run_is_cancelled_retried_put_back_by_down_and_continued_by_the_next_up(
+    installation: LocalInstallation,
+) -> None:
+    api = record(installation)["api_url"]
+    run = created_run(installation.prefect("deployment", "run", "pipeline/tiny"))
+    wait_until(lambda: run_state(api, run) == "Running")
+    installation.prefect("flow-run", "cancel", run)
+    wait_until(lambda: run_state(api, run) == "Cancelled")
+    installation.prefect("flow-run", "retry", run)
+    wait_until(lambda: run_state(api, run) == "Running")
+
+    refused = installation.run("miniseries", "down")
+    assert refused.returncode == 1
+    assert "tiny is under way" in refused.stderr
+    assert run_state(api, run) == "Running"
+
+    down = installation.miniseries("down", "--yes")
+    assert down["flow_runs"] == [run]
+    assert installation.processes() == []
+    assert installation.profiles.read_text() == PROFILES
+    assert not (installation.folder / "up.json").exists()
+
+    installation.miniseries("up", "--port", str(free_port()))
+    api = record(installation)["api_url"]
+    wait_until(lambda: run_state(api, run) == "Running")
+    assert ask(api, f"flow_runs/{run}")["run_count"] == 3
+    assert installation.miniseries("down", "--yes")["flow_runs"] == [run]
+    assert installation.processes() == []
+
+
+def test_interrupted_up_leaves_nothing(elsewhere: LocalInstallation) -> None:
+    up = elsewhere.start("miniseries", "up", "--port", str(free_port()))
+    wait_until(elsewhere.processes)
+    up.send_signal(signal.SIGINT)
+    _, errors = up.communicate()
+    assert up.returncode == 130, errors
+    assert elsewhere.processes() == []
+    assert not (elsewhere.folder / "up.json").exists()
+    assert not elsewhere.profiles.exists()
+
+
+def test_down_without_up_says_so_and_is_no_error(elsewhere: LocalInstallation) -> None:
+    done = elsewhere.run("miniseries", "down")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "nothing is up" in done.stdout
+
+
+@pytest.fixture
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL of our own, which accepts any password; yields host:port/database."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    found = shutil.which("initdb") or (str(programs[-1]) if programs else None)
+    if found is None:
+        pytest.skip("PostgreSQL is not installed here")
+    bin_folder, port = Path(found).parent, free_port()
+    # it refuses to be root, and another user cannot enter pytest's folders
+    folder = Path(subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip())
+    as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"] if os.geteuid() == 0 else []
+    if as_user:
+        shutil.chown(folder, "postgres", "postgres")
+
+    def postgres(program: str, *arguments: str) -> None:
+        subprocess.run([*as_user, str(bin_folder / program), *arguments], cwd="/", check=True, capture_output=True)
+
+    data = str(folder / "data")
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+    postgres("initdb", "-D", data, "-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8")
+    postgres("pg_ctl", "-D", data, "-w", "-l", str(folder / "log"), "-o", options, "start")
+    try:
+        postgres("createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres", "prefect")
+        yield f"127.0.0.1:{port}/prefect"
+    finally:
+        postgres("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")
+        shutil.rmtree(folder)
+
+
+def test_postgresql_is_the_database_and_its_password_is_nowhere(elsewhere: LocalInstallation, postgresql: str) -> None:
+    url = f"postgresql+asyncpg://postgres:{SECRET}@{postgresql}"
+    here = replace(elsewhere, variables={"PREFECT_API_DATABASE_CONNECTION_URL": url})
+    up = here.run("miniseries", "up", "--port", str(free_port()))
+    assert up.returncode == 0, up.stderr
+    assert f"***@{postgresql}" in up.stdout
+    written = [path.read_text(errors="replace") for path in here.folder.rglob("*") if path.suffix in (".json", ".log")]
+    assert not any(SECRET in text for text in (up.stdout, up.stderr, *written))
+    workers = [psutil.Process(process["pid"]) for process in record(here)["workers"].values()]
+    assert not any(SECRET in value for worker in workers for value in worker.environ().values())
+    assert not (here.folder / "prefect" / "prefect.db").exists()
+    assert here.miniseries("down")["servers"] == 1
+    assert here.processes() == []
