@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tasks.settings import CHECKPOINT_SECONDS, SettingsError, settings_from_environment
+from tasks.settings import CHECKPOINT_SECONDS, DISPATCHED_JOBS, SettingsError, settings_from_environment
 
 COUNTS = ("PROCESSES", "MICRO_BATCH", "PACKERS")
-NAMES = (*COUNTS, "CHECKPOINT_SECONDS", "LEASE_SECONDS", "GRACE_SECONDS", "HUB", "PACK_CLUSTER")
+NAMES = (*COUNTS, "CHECKPOINT_SECONDS", "LEASE_SECONDS", "GRACE_SECONDS", "HUB", "PACK_CLUSTER", "DISPATCH", "GPU_JOBS")
 
 
 @pytest.fixture(autouse=True)
@@ -65,3 +65,18 @@ def test_a_cluster_that_is_none_is_named_without_its_credentials(monkeypatch: py
     with pytest.raises(SettingsError, match="set dask://host:port") as raised:
         settings_from_environment()
     assert "my-password" not in str(raised.value)
+
+
+def test_heavy_stages_are_made_here_one_at_a_time_unless_something_else_has_the_limits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here = settings_from_environment()
+    assert (here.dispatch, here.gpu_jobs) == ("inline", 1)
+    monkeypatch.setenv("MINISERIES_DISPATCH", "deployment")
+    elsewhere = settings_from_environment()
+    assert (elsewhere.dispatch, elsewhere.gpu_jobs) == ("deployment", DISPATCHED_JOBS)
+    monkeypatch.setenv("MINISERIES_GPU_JOBS", "3")
+    assert settings_from_environment().gpu_jobs == 3
+    monkeypatch.setenv("MINISERIES_DISPATCH", "cloud")
+    with pytest.raises(SettingsError, match="MINISERIES_DISPATCH='cloud' is unknown; set inline, deployment, slurm"):
+        settings_from_environment()
