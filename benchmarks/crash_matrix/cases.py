@@ -27,7 +27,6 @@ SAVED = Moment(role="rank", operation="create", path=STAGE + r"checkpoint\.json"
 UNDECLARED = Moment(role="rank", operation="create", path=STAGE + r"checkpoint\.json", when="before", count=3)
 UPLOADING = Moment(role="rank", operation="upload", path=STAGE + "progress/", when="after", count=12)
 RESULT_UPLOADING = Moment(role="run", operation="upload", path=STAGE + "files/", when="after", count=3)
-DISCARDING = Moment(role="run", operation="delete", path=STAGE + r"(manifest|damaged)\.json", when="before")
 COMMITTING = Moment(role="run", operation="create", path=STAGE + r"manifest\.json", when="before")
 COMMITTED = Moment(role="run", operation="create", path=STAGE + r"manifest\.json", when="after")
 
@@ -146,13 +145,6 @@ def _zombies() -> Iterator[Case]:
         death="zombie: the run alone is stopped, its rank trains on",
         runs=2,
         fault=_fault(SAVED, "STOP", "run"),
-        aftermath=wake_after_commit,
-        lease_seconds=SHORT_LEASE,
-    )
-    yield Case(
-        death="zombie before it clears the place, continued after another run's commit",
-        runs=2,
-        fault=_fault(DISCARDING, "STOP", "run"),
         aftermath=wake_after_commit,
         lease_seconds=SHORT_LEASE,
     )
