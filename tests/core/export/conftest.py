@@ -109,6 +109,12 @@ def run_export() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def fabricate() -> Callable[[Path, ModelState], None]:
+    """`fabricate(folder, state)` writes a model artifact with random weights."""
+    return write_model
+
+
+@pytest.fixture(scope="session")
 def base_state() -> ModelState:
     """A base model as training left it, SwiGLU with RoPE; tests vary it by `dataclasses.replace`."""
     return STATE

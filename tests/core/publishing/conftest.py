@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import hub_server
 import huggingface_hub.constants
 import pytest
 
@@ -29,11 +28,6 @@ from core.stages.context import Metrics, StageContext
 from core.stages.identity import PublishIdentity
 from core.stages.report import Reporter
 from core.stages.runtime import Runtime
-
-_specification = importlib.util.spec_from_file_location("hub_server", Path(__file__).with_name("hub_server.py"))
-hub_server = importlib.util.module_from_spec(_specification)
-sys.modules["hub_server"] = hub_server
-_specification.loader.exec_module(hub_server)
 
 TAG = "tiny_drope_50"
 BASE = ModelState(

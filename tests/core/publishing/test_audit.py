@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hub_server
 import pytest
 from s3_server import running_moto
 
@@ -190,7 +190,7 @@ def test_a_bucket_is_audited_by_its_bytes(repository: Path, bucket: str) -> None
 def on_hub(repository: Path, hub: Any) -> Any:
     """The repository on a Hub."""
     files = {path.name: path.read_bytes() for path in repository.iterdir()}
-    kind = sys.modules["hub_server"].HubRepository
+    kind = hub_server.HubRepository
     hub.repositories[NAME] = kind(NAME, private=True, revisions=[files])
     return hub
 
@@ -206,10 +206,10 @@ def test_the_hub_is_audited_without_downloading_weights(on_hub: Any) -> None:
 
 
 def test_a_hub_in_trouble_is_asked_again_and_is_no_finding(on_hub: Any, waits: list[float]) -> None:
-    fault, said = sys.modules["hub_server"].Fault, []
+    fault, said = hub_server.Fault, []
     busy = fault(f"GET /api/models/{NAME}$", 429, {"Retry-After": "7"})
     trouble = fault(f"HEAD /{NAME}/resolve/.*/README.md", 503)
-    dropped = fault(f"HEAD /{NAME}/resolve/.*/config.json", sys.modules["hub_server"].NO_TALK)
+    dropped = fault(f"HEAD /{NAME}/resolve/.*/config.json", hub_server.NO_TALK)
     on_hub.faults = [busy, trouble, dropped]
     assert audit_repository(NAME, said.append).findings == ()
     assert on_hub.faults == []
@@ -218,7 +218,7 @@ def test_a_hub_in_trouble_is_asked_again_and_is_no_finding(on_hub: Any, waits: l
 
 
 def test_a_hub_that_stays_away_is_one_line(on_hub: Any) -> None:
-    fault = sys.modules["hub_server"].Fault
+    fault = hub_server.Fault
     on_hub.faults = [fault(f"GET /api/models/{NAME}$", 503) for _ in range(6)]
     with pytest.raises(StageUnavailable, match=rf"^{NAME} cannot be read: [^\n]* answered 503[^\n]*$"):
         audit_repository(NAME)
