@@ -26,3 +26,9 @@ def test_evaluating_and_converting_leave_the_optimizer_where_it_is_and_training_
         if unread_files(stage.kind, role)
     }
     assert unread == {(kind, "model") for kind in users}
+
+
+def test_a_twin_is_made_without_it_too() -> None:
+    assert unread_files(StageKind.EXPORT_TWIN, "model") == FOR_TRAINING
+    assert not unread_files(StageKind.EXPORT_TWIN, "tokenizer")
+    assert not unread_files(StageKind.EXPORT_NATIVE, "model")
