@@ -101,7 +101,7 @@ class FilesInPlace:
         return self._storage.local(attempt_prefix(folder, attempt))
 
     def hold(self, folder: str, attempt: str) -> Hold:
-        """Nobody removes them."""
+        """Nobody removes them to make room, and garbage collection not while a run needs them."""
         return Hold()
 
     def fetch(self, folder: str, manifest: Manifest, wanted: Sequence[FileRecord], room: Room) -> list[Damage]:

@@ -155,7 +155,7 @@ def _show(found: _Found, wanted: Wanted) -> None:
     for alone in survey.left_alone:
         out.print(f"left alone: {alone.folder}: {alone.why}", markup=False, soft_wrap=True)
     for folder in survey.void:
-        out.print(f"needed again, so its mark does not count: {folder}", markup=False, soft_wrap=True)
+        out.print(f"its mark does not count any more: {folder}", markup=False, soft_wrap=True)
     for folder in survey.unknown:
         out.print(f"unreadable, so nothing can be collected: {folder}", markup=False, soft_wrap=True)
     out.print(_totals(found), markup=False, soft_wrap=True)
