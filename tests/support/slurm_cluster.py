@@ -13,7 +13,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -65,11 +65,12 @@ def lacking() -> list[str]:
     return [name for name in (*DAEMONS, "sbatch") if shutil.which(name, path=PATH) is None]
 
 
-@dataclass(frozen=True)
+@dataclass
 class SlurmCluster:
     """A running cluster; its commands work with `environment`."""
 
     folder: Path
+    _controller: ExitStack = field(default_factory=ExitStack)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -94,33 +95,64 @@ class SlurmCluster:
         words = self.ask("scontrol", "--oneliner", "show", "job", str(job)).split()
         return dict(word.split("=", 1) for word in words if "=" in word)
 
+    @contextmanager
+    def controller(self) -> Iterator[None]:
+        """Run the controller, which may be stopped and started meanwhile."""
+        with self._controller:
+            self._start_controller()
+            yield
+
+    @contextmanager
+    def without_controller(self) -> Iterator[None]:
+        """The controller is gone while the block runs, and then comes back to what it knew."""
+        self._controller.close()
+        yield
+        self._start_controller()
+        wait_until(lambda: _idle_nodes(self) is not None)
+
+    def end_jobs(self) -> None:
+        """Cancel every job and wait until none is left."""
+        self.ask("scancel", f"--user={getpass.getuser()}")
+        wait_until(lambda: not self.ask("squeue", "--noheader"))
+
+    def _start_controller(self) -> None:
+        self._controller.enter_context(_daemon(self, "slurmctld", "-D", "-f", f"{self.folder}/slurm.conf"))
+
 
 @contextmanager
 def running_slurm(folder: Path, nodes: int = 2) -> Iterator[SlurmCluster]:
     """Start it, wait until the nodes are idle; on leaving, end every daemon and every job."""
     cluster = SlurmCluster(folder)
     _configure(cluster, nodes)
-    commands = [
-        ["munged", "--foreground", "--force", *_munge_files(folder / "munge")],
-        ["slurmctld", "-D", "-f", f"{folder}/slurm.conf"],
-        *(["slurmd", "-D", "-N", f"n{index}", "-f", f"{folder}/slurm.conf"] for index in range(1, nodes + 1)),
-    ]
     with ExitStack() as ending:
-        ending.callback(_end_jobs, cluster)
-        for command in commands:
-            process = subprocess.Popen(
-                [str(shutil.which(command[0], path=PATH)), *command[1:]],
-                env={**os.environ, **cluster.environment},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-            ending.callback(process.wait)
-            ending.callback(end_family, psutil.Process(process.pid))
-            if command[0] == "munged":
-                wait_until((folder / "munge" / "socket").exists)
+        ending.callback(_end_orphans, cluster)
+        ending.enter_context(_daemon(cluster, "munged", "--foreground", "--force", *_munge_files(folder / "munge")))
+        wait_until((folder / "munge" / "socket").exists)
+        ending.enter_context(cluster.controller())
+        for index in range(1, nodes + 1):
+            ending.enter_context(_daemon(cluster, "slurmd", "-D", "-N", f"n{index}", "-f", f"{folder}/slurm.conf"))
         wait_until(lambda: _idle_nodes(cluster) == nodes)
         yield cluster
+
+
+@contextmanager
+def _daemon(cluster: SlurmCluster, name: str, *arguments: str) -> Iterator[None]:
+    process = subprocess.Popen(
+        [str(shutil.which(name, path=PATH)), *arguments],
+        env={**os.environ, **cluster.environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        process.terminate()  # the controller saves what it knows
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=20)
+        if process.poll() is None:
+            end_family(psutil.Process(process.pid))
+        process.wait()
 
 
 def _munge_files(folder: Path) -> list[str]:
@@ -148,7 +180,8 @@ def _configure(cluster: SlurmCluster, nodes: int) -> None:
     )
 
 
-def _idle_nodes(cluster: SlurmCluster) -> int:
+def _idle_nodes(cluster: SlurmCluster) -> int | None:
+    """How many nodes have nothing to do; None while the controller gives no answer."""
     done = subprocess.run(
         ["sinfo", "--noheader", "--Node", "--partition=gpu", "--format=%T"],
         env={**os.environ, **cluster.environment},
@@ -156,10 +189,10 @@ def _idle_nodes(cluster: SlurmCluster) -> int:
         text=True,
         check=False,
     )
-    return done.stdout.split().count("idle")
+    return done.stdout.split().count("idle") if done.returncode == 0 else None
 
 
-def _end_jobs(cluster: SlurmCluster) -> None:
+def _end_orphans(cluster: SlurmCluster) -> None:
     """Kill what jobs left behind: they are no children of the daemons any more."""
     for process in psutil.process_iter():
         with suppress(psutil.Error):
