@@ -51,9 +51,9 @@ class Finished:
 
 
 def show_results(board: Board, assignment: Assignment, done: Performed, summary: str) -> None:
-    """Show what there is to see of `done`; a training that was cached has been shown by the run that made it."""
+    """Show what there is to see of `done`; most of what was cached has been shown by the run that made it."""
     stage = assignment.stage
-    if stage.kind not in PAGES or (stage.kind in TRAINING and done.state == "cached"):
+    if stage.kind not in (ALWAYS if done.state == "cached" else PAGES):
         return
     what, page = PAGES[stage.kind]
     finished = Finished(
@@ -109,6 +109,7 @@ PAGES: Mapping[StageKind, tuple[str, Callable[[Finished], Page]]] = {
     StageKind.EXPORT_TWIN: ("files", export_results),
     StageKind.PUBLISH: ("repositories", publication_results),
 }
+ALWAYS = (StageKind.EVALUATE, StageKind.PUBLISH)  # what the run was for
 
 
 def _records(trace: str) -> Iterator[Record]:
