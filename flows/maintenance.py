@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypeVar
 
-from prefect import flow
+from prefect import flow, runtime
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
@@ -27,7 +27,11 @@ Positive = Annotated[float, Field(gt=0)]
 PartT = TypeVar("PartT")
 
 
-@flow(name="maintenance", persist_result=False)
+def _run_name() -> str:
+    return f"night of {runtime.flow_run.scheduled_start_time:%Y-%m-%d}"
+
+
+@flow(name="maintenance", flow_run_name=_run_name, persist_result=False)
 def maintenance(
     verify_gb: Positive = 50.0,
     recompute_minutes: Annotated[float, Field(ge=0)] = 10.0,
