@@ -37,9 +37,9 @@ def up_in_foreground(wanted: Wanted) -> None:
     say: Say = partial(print, flush=True)
     with stop_once():
         installation = _bring_up(wanted, say)
-        say("\n".join([*_state(installation), installation.ui_url]))
         folder = installation_folder()
         try:
+            say("\n".join([*_state(installation), installation.ui_url]))
             watch(folder, installation.record)
         except Stopped as stop:
             say(f"{stop}: flow runs checkpoint and go back to the queue")

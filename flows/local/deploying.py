@@ -1,4 +1,8 @@
-"""Deploying everything of prefect.yaml, from the checkout that this command belongs to."""
+"""Deploying everything of prefect.yaml, from the checkout that this command belongs to, when the server has not got it.
+
+What was deployed last is written down where it holds: in a variable of the server. So neither `up` after `down` nor a
+second machine deploys again what is there, which takes some ten seconds.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -16,8 +21,14 @@ from flows.local.environment import QUIET
 from flows.local.folder import InstallationError, InstallationFolder
 from flows.local.server import last_line
 
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+
 CHECKOUT = Path(flows.__path__[0]).parent
 FILE = "prefect.yaml"
+TAG = "miniseries"
+VARIABLE = "miniseries_deployed"
+PAGE = 200  # deployments that the server tells at once
 
 
 def deployments() -> int:
@@ -30,9 +41,30 @@ def deployments() -> int:
         ) from error
 
 
-def deploy(folder: InstallationFolder, api_url: str) -> None:
+def is_deployed(client: SyncPrefectClient) -> bool:
+    """Whether the server has all of it, as it is now."""
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
+
+    variable = client.read_variable_by_name(VARIABLE)
+    if variable is None or variable.value != _fingerprint():
+        return False
+    ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
+    return len(client.read_deployments(deployment_filter=ours, limit=PAGE)) >= deployments()
+
+
+def deploy(client: SyncPrefectClient, folder: InstallationFolder, api_url: str) -> None:
     """Deploy all of it; takes some seconds. Raises `InstallationError` with the end of the log when it fails."""
-    log = folder.log("deploy")
+    from prefect.client.schemas.actions import VariableCreate, VariableUpdate
+    from prefect.exceptions import ObjectAlreadyExists
+
+    _run_prefect_deploy(folder.log("deploy"), api_url)
+    try:
+        client.create_variable(VariableCreate(name=VARIABLE, value=_fingerprint()))
+    except ObjectAlreadyExists:
+        client.update_variable(VariableUpdate(name=VARIABLE, value=_fingerprint()))
+
+
+def _run_prefect_deploy(log: Path, api_url: str) -> None:
     with log.open("wb") as sink:
         done = subprocess.run(
             [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
@@ -47,9 +79,10 @@ def deploy(folder: InstallationFolder, api_url: str) -> None:
         raise InstallationError(f"prefect deploy failed: {last_line(log)}")
 
 
-def deployed_fingerprint(api_url: str, database: str) -> str:
-    """Of what a deployment consists of: when it is the same, there is nothing to deploy again."""
-    parts = (api_url, database, str(CHECKOUT), version("prefect"), _file().read_text(encoding="utf-8"))
+def _fingerprint() -> str:
+    """Of what a deployment consists of: where it runs, the file, and the flows whose parameters it describes."""
+    sources = [_file(), *sorted((CHECKOUT / "flows").glob("*.py"))]
+    parts = [str(CHECKOUT), version("prefect"), *(source.read_text(encoding="utf-8") for source in sources)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

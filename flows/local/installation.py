@@ -19,7 +19,7 @@ from artifacts.process import Process
 from flows.local.automations import install_automations
 from flows.local.client import client_of
 from flows.local.database import database_url, described
-from flows.local.deploying import deploy, deployed_fingerprint, deployments
+from flows.local.deploying import deploy, deployments, is_deployed
 from flows.local.ending import end_flow_runs, end_workers
 from flows.local.environment import fingerprint, worker_environment
 from flows.local.folder import InstallationError, InstallationFolder
@@ -186,10 +186,9 @@ def _with_the_rest(
     environment = worker_environment(folder, record.api_url, store_url, own_server=own_server)
     with client_of(record.api_url) as client:
         found = ensure_pools(client, pools(wanted.gpu_slots), own_server=own_server)
-        deployed = deployed_fingerprint(record.api_url, record.database)
-        if deployed != record.deployed:
-            say(f"deployments: {deployments()} from prefect.yaml (5 to 10 s)")
-            deploy(folder, record.api_url)
+        if not is_deployed(client):
+            say(f"deployments: {deployments()} from prefect.yaml (about 10 s)")
+            deploy(client, folder, record.api_url)
         installed = install_automations(client)
         here = workers(found, wanted.pools, wanted.gpu_slots)
         kept = _kept(folder, record, here, wanted)
@@ -203,7 +202,7 @@ def _with_the_rest(
             started[worker] = start_worker(folder, worker, environment)
         now = {**kept, **{worker.name: process for worker, process in started.items()}}
         settings = record.settings if kept else fingerprint(environment)
-        record = replace(record, workers=now, deployed=deployed, settings=settings, gpu_slots=wanted.gpu_slots)
+        record = replace(record, workers=now, settings=settings, gpu_slots=wanted.gpu_slots)
         write_record(folder, record)
         await_workers(client, folder, started, heard)
     return Installation(

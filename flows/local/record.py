@@ -37,7 +37,6 @@ class Record:
     database: str = ""  # of our server, without user and password
     workers: Mapping[str, Process] = field(default_factory=dict)  # by the worker's name
     profile: ProfileChange | None = None
-    deployed: str = ""  # fingerprint of what was deployed
     settings: str = ""  # fingerprint of the settings that the workers were started with
     gpu_slots: int = 0  # among which the GPUs were shared out
 

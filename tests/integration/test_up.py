@@ -125,6 +125,29 @@ def test_a_server_that_is_named_is_used_and_goes_on_after_down(
     assert ask(api, "health") is True
 
 
+def test_in_the_foreground_it_stays_until_it_is_stopped_and_leaves_nothing(
+    installation: LocalInstallation, elsewhere: LocalInstallation
+) -> None:
+    guest = replace(elsewhere, variables={"PREFECT_API_URL": record(installation)["api_url"]})
+    up = guest.start("miniseries", "up", "--foreground", "--pool", "h100")
+    assert up.stdout is not None
+    assert any(line.startswith("pools:") for line in iter(up.stdout.readline, ""))
+    (worker,) = guest.processes()
+    assert "h100" in worker.cmdline()
+    up.send_signal(signal.SIGTERM)
+    _, errors = up.communicate()
+    assert up.returncode == 0, errors
+    assert guest.processes() == []
+    assert not (guest.folder / "up.json").exists()
+
+
+def test_the_job_template_for_kubernetes_is_accepted(installation: LocalInstallation) -> None:
+    template = "deploy/kubernetes-base-job-template.json"
+    installation.prefect("work-pool", "create", "cluster", "--type", "kubernetes", "--base-job-template", template)
+    pool = ask(record(installation)["api_url"], "work_pools/cluster")
+    assert pool["base_job_template"] == json.loads((ROOT / template).read_text())
+
+
 def test_a_run_is_cancelled_retried_put_back_by_down_and_continued_by_the_next_up(
     installation: LocalInstallation,
 ) -> None:

@@ -16,7 +16,6 @@ RECORD = Record(
     database="SQLite",
     workers={"host-cpu": Process(18, 1235), "host-h100-1": Process(19, None)},
     profile=ProfileChange(path="/home/ada/.prefect/profiles.toml", existed=True, active_before="local", sha256="ab"),
-    deployed="cd",
     settings="ef",
     gpu_slots=2,
 )
