@@ -81,7 +81,8 @@ def execute(tags: Sequence[str], settings: RunSettings, until: str | None = None
     store.check_writable()
     plan = plan_of(tags, store, until=until)
     agenda = Agenda(plan)
-    check_dispatch(settings)
+    if any(work.lane is Lane.GPU for work in agenda.works(groups_ahead=1)):
+        check_dispatch(settings)
     execution = Execution(plan.tags, agenda.stages)
     keep_status(plan.tags, store)
     needed = (planned.stage.address.folder for planned in plan.stages)

@@ -17,6 +17,7 @@ from pydantic import Field
 from artifacts.redaction import redact
 from core.maintenance.report import GarbageReport, Maintenance, Recomputation, keep_report
 from core.maintenance.rotation import Share
+from flows.crash_loop import require_no_crash_loop
 from flows.notifications import announced
 from tasks.maintenance import Night, garbage_task, recompute_task, verify_task
 from tasks.settings import settings_from_environment
@@ -53,6 +54,7 @@ def maintenance(
     )
     errors: list[str] = []
     with announced([]) as announcement:
+        require_no_crash_loop()
         done = Maintenance(
             share=_part(verify_task(night, return_state=True), Share, "verification", errors),
             recomputation=_part(

@@ -14,6 +14,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from core.recipes.table import find_recipe
+from flows.crash_loop import require_no_crash_loop
 from flows.notifications import announced
 from flows.parameters import Tag
 from tasks.republish import Republication, published_tags, republish_task
@@ -35,6 +36,7 @@ def republish(tags: list[Tag] | None = None, dry_run: bool = False) -> State[lis
     Its data: one {tag, repositories, error} for each tag. Failed when a tag could not be looked at.
     """
     with announced(tags or []) as announcement:
+        require_no_crash_loop()
         chosen = published_tags(settings_from_environment().open_store()) if tags is None else tags
         ended = [_one(find_recipe(tag).tag, dry_run) for tag in chosen]
         create_markdown_artifact(report(ended, dry_run=dry_run), key=KEY, description=verdict(ended))
