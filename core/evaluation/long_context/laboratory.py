@@ -266,17 +266,25 @@ class Laboratory:
 
             def measure(factor: int = factor, method: Method = method) -> list[LongAnswer]:
                 with method.applied(self._subject.model):
-                    return [self._answer(question, factor, method) for question in questions]
+                    answers = (self._answer(question, factor, method) for question in questions)
+                    return [answer for answer in answers if answer is not None]
 
-            found += journal.records(part, LONG_ANSWERS, measure)
+            answered = journal.records(part, LONG_ANSWERS, measure)
+            if len(answered) < len(questions):
+                self._miss(f"{part}: {len(questions) - len(answered)} of {len(questions)} questions", "they do not fit")
+            found += answered
             done(part)
         return found
 
-    def _answer(self, question: LongQuestion, factor: int, method: Method) -> LongAnswer:
+    def _answer(self, question: LongQuestion, factor: int, method: Method) -> LongAnswer | None:
+        """None for a question that does not fit."""
         length = factor * self._trained_length
         tokenizer, most = self._subject.tokenizer, length - self._measured.answer_tokens
-        prompt = question_prompt(question, tokenizer, self._frame(), most)
-        (answer,) = self._asker.write([prompt], max(length, len(prompt) + self._measured.answer_tokens))
+        try:
+            prompt = question_prompt(question, tokenizer, self._frame(), most)
+        except TooShortError:  # counted by who asked
+            return None
+        (answer,) = self._asker.write([prompt], length)
         return LongAnswer(
             method=method.name,
             factor=factor,

@@ -21,7 +21,7 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 
 from core.data.tokenizer import Tokenizer
-from core.evaluation.long_context.needles import Frame
+from core.evaluation.long_context.needles import Frame, TooShortError
 from core.stages.context import StageError
 
 TASKS = ("narrativeqa", "qasper", "multifieldqa_en", "hotpotqa", "2wikimqa", "musique")
@@ -68,12 +68,14 @@ def read_questions(files: Mapping[str, Path], count: int, seed: int) -> list[Lon
 
 
 def question_prompt(question: LongQuestion, tokenizer: Tokenizer, frame: Frame, most: int) -> list[int]:
-    """At most `most` tokens, the middle of the context left out where it must be."""
+    """At most `most` tokens, the middle of the context left out where it must be. Raises `TooShortError`."""
     asked = tokenizer.encode(f"\n\nAnswer in a few words: {question.question}")
     context = tokenizer.encode(question.context)
     room = most - len(frame.before) - len(asked) - len(frame.after)
+    if room < 2:
+        raise TooShortError(f"{most:,} tokens leave no text beside the question")
     if len(context) > room:
-        half = max(0, room) // 2
+        half = room // 2
         context = [*context[:half], *context[len(context) - half :]]
     return [*frame.before, *context, *asked, *frame.after]
 
