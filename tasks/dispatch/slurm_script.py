@@ -14,7 +14,7 @@ from pathlib import Path
 
 from core.planning.title import title
 from tasks.dispatch.jobs import Commission
-from tasks.dispatch.slurm_settings import SlurmSettings
+from tasks.dispatch.slurm_settings import NO_GRES, SlurmSettings
 from tasks.launch import Launcher
 
 KEPT = ("SLURM_CONF",)  # of Slurm's own variables: the others would describe the job that submits, if one does
@@ -76,7 +76,7 @@ class BatchScript:
             "account": settings.account,
             "qos": settings.qos,
             "time": settings.time,
-            "gres": settings.gres,
+            "gres": self._gres,
             "cpus-per-task": settings.cpus,
             "mem": settings.memory,
         }
@@ -107,6 +107,17 @@ class BatchScript:
         return {**inherited, **more, "MINISERIES_STORE": store_url, "MINISERIES_DISPATCH": "inline"}
 
     @property
+    def _is_ranked(self) -> bool:
+        return self.commission.assignment.launcher is Launcher.TORCHRUN
+
+    @property
     def _nodes(self) -> int:
         """Of this stage: what has no ranks needs one."""
-        return self.settings.nodes if self.commission.assignment.launcher is Launcher.TORCHRUN else 1
+        return self.settings.nodes if self._is_ranked else 1
+
+    @property
+    def _gres(self) -> str | None:
+        """Of this stage: what has no ranks needs one GPU."""
+        if self.settings.gres == NO_GRES:
+            return None
+        return self.settings.gres or f"gpu:{self.settings.ranks if self._is_ranked else 1}"

@@ -31,7 +31,8 @@ class SlurmSettings:
     account: str | None
     qos: str | None
     time: str | None  # limit, as sbatch takes it
-    gres: str | None  # of each node; None: none
+    gres: str | None  # of each node; None: a GPU for each rank; NO_GRES: none
+    ranks: int  # on each node
     nodes: int
     cpus: int | None  # of each node
     memory: str | None  # of each node
@@ -54,7 +55,8 @@ def slurm_from_environment(grace_seconds: float) -> SlurmSettings:
         account=_text("ACCOUNT", WORD, "an account"),
         qos=_text("QOS", WORD, "a quality of service"),
         time=_text("TIME", TIME_LIMIT, "a time limit; set minutes, hours:minutes:seconds or days-hours"),
-        gres=_gres(),
+        gres=_text("GRES", WORD, f"generic resources; set gpu:N, gpu:TYPE:N, or {NO_GRES}"),
+        ranks=_ranks(),
         nodes=nodes,
         cpus=_count("CPUS"),
         memory=_text("MEM", MEMORY, "memory of a node; set megabytes, or a number with K, M, G or T"),
@@ -74,13 +76,10 @@ def _folder() -> Path:
     return Path(text).expanduser().absolute()
 
 
-def _gres() -> str | None:
-    """As many GPUs as ranks, unless something else is asked for."""
-    text = _text("GRES", WORD, f"generic resources; set gpu:N, gpu:TYPE:N, or {NO_GRES}")
-    if text == NO_GRES:
-        return None
-    ranks = os.environ.get("MINISERIES_PROCESSES") or "1"  # what is no count is refused where ranks are counted
-    return text or f"gpu:{ranks}"
+def _ranks() -> int:
+    """As many as are asked for; what is no count is refused where ranks are counted."""
+    text = os.environ.get("MINISERIES_PROCESSES", "")
+    return int(text) if text.isdecimal() else 1
 
 
 def _signal_seconds(grace_seconds: float) -> int:
