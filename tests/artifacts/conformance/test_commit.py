@@ -57,6 +57,37 @@ def test_a_committed_artifact_is_found_with_all_that_was_said_about_it(
     assert not list(backend.cache.rglob("junk"))
 
 
+def test_the_logs_of_all_attempts_are_kept_and_are_no_files_of_the_artifact(
+    store: Store, address: Address, hold: Hold, backend: Any, tmp_path: Path
+) -> None:
+    output, attempts = tmp_path / "output.log", []
+    for word in ("failed", "made"):
+        output.write_text(f"{word} with password=hidden-from-all\n")
+        lease = hold(store, address)
+        with store.attempt(address, lease) as attempt:
+            attempt.keep_log(output)
+            if word == "made":
+                attempt.commit(**NOTHING)
+        attempts.append(lease.attempt)
+        lease.release()
+    paths = [f"{address.folder}/logs/{name}.log" for name in attempts]
+    kept = [backend.storage().read(path).content.decode() for path in paths]
+    assert kept == ["failed with password=***\n", "made with password=***\n"]
+    manifest = backend.open("elsewhere").manifest(address)
+    assert manifest is not None
+    assert manifest.files == ()
+    assert backend.open("elsewhere").verify(address) == []
+
+
+def test_a_log_that_is_not_there_is_a_warning(
+    store: Store, address: Address, hold: Hold, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lease = hold(store, address)
+    with store.attempt(address, lease) as attempt:
+        attempt.keep_log(tmp_path / "never written")
+    assert "was not stored" in caplog.text
+
+
 def test_what_was_not_made_is_missing(store: Store, address: Address) -> None:
     assert store.manifest(address) is None
     assert not store.is_whole(address)
