@@ -12,6 +12,7 @@ import pytest
 
 from core.stages.context import Interrupted
 from core.stages.identity import FinetuneIdentity, TrainingIdentity
+from core.stages.report import Measured, parse
 from core.stages.runtime import Runtime
 
 EXACT = ("model.safetensors", "optimizer.safetensors", "state.json", "loss.jsonl", "loss.svg")
@@ -33,6 +34,12 @@ def test_a_run_interrupted_twice_ends_with_the_files_of_an_undisturbed_one(
         assert resumed.bytes(name) == base.bytes(name), name
     assert resumed.metrics["validation_bpb"] == base.metrics["validation_bpb"]
     assert resumed.metrics["final_loss"] == base.metrics["final_loss"]
+    assert losses_told(resumed.log) == losses_told(base.log)  # who watches sees the steps of earlier processes too
+
+
+def losses_told(log: str) -> list[tuple[int, float]]:
+    told = [parse(line) for line in log.splitlines()]
+    return [(one.step, one.values["loss"]) for one in told if isinstance(one, Measured) and "loss" in one.values]
 
 
 def test_a_signal_in_the_last_step_leaves_only_the_measuring_to_the_next_attempt(
