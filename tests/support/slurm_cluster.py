@@ -1,6 +1,7 @@
 """A real Slurm on this machine: munge, one controller, several nodes, all in one folder, on ports of their own.
 
-The nodes have two GPUs each as far as Slurm knows. There is no accounting database, so no sacct.
+The nodes have two GPUs each as far as Slurm knows. There is no accounting database, so no sacct. A requeued job begins
+again after `cred_expire` seconds, of which 5 are the fewest: with less, Slurm takes its default of two minutes.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ SlurmctldPort={port}
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge/socket,cred_expire=2
+AuthInfo=socket={folder}/munge/socket,cred_expire=5
 CredType=cred/munge
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool/%n
