@@ -105,6 +105,10 @@ def play_all(cases: Sequence[Case], shared: Prepared, arguments: argparse.Namesp
             except NotPermitted as reason:
                 print(f"{case.name}: not played: {reason}", file=sys.stderr, flush=True)
                 continue
+            except BaseException as error:
+                print(f"{case.name}: {error!r}; the matrix ends", file=sys.stderr, flush=True)
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
             results[case.name] = result
             print(f"{number}/{len(cases)} {line(result)}", file=sys.stderr, flush=True)
             if arguments.results:

@@ -11,18 +11,18 @@ import psutil
 
 from artifacts.address import Address
 from benchmarks.crash_matrix.gpu_pool import cancel, running_jobs
-from benchmarks.crash_matrix.scene import Scene
+from benchmarks.crash_matrix.scene import Run, Scene
 
 
 def wake_after_commit(scene: Scene) -> None:
     """Who was stopped goes on once another run has committed the stage."""
-    scene.until("another run's commit", lambda: _count(scene, "commit") > 0)
+    scene.until("another run's commit", lambda: _count(scene, "commit") > 0 or not _others(scene))
     scene.go_on()
 
 
 def wake_after_checkpoints(scene: Scene) -> None:
     """Who was stopped goes on while another run is in the middle of the stage."""
-    scene.until("another run's checkpoints", lambda: _count(scene, "checkpoint") > 2)
+    scene.until("another run's checkpoints", lambda: _count(scene, "checkpoint") > 2 or not _others(scene))
     scene.go_on()
 
 
@@ -88,6 +88,11 @@ def _is_told(process: psutil.Process) -> bool:
         return False
     pending = next(line for line in status.splitlines() if line.startswith("ShdPnd"))
     return bool(int(pending.split()[1], 16) & 1 << (signal.SIGTERM - 1))
+
+
+def _others(scene: Scene) -> list[Run]:
+    """The runs under way but for the struck one."""
+    return [run for run in scene.started if not scene.is_struck(run) and run.process.poll() is None]
 
 
 def _count(scene: Scene, what: str) -> int:

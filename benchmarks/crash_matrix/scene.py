@@ -65,6 +65,10 @@ class Scene:
         """The fault, once it has struck."""
         return Strike.read(self.folder)
 
+    def is_struck(self, run: Run) -> bool:
+        """Whether the fault struck this run."""
+        return self.strike is not None and run.process.pid == self.strike.run
+
     def start(self, number: int) -> Run:
         """Start the run `number` of this case."""
         on_s3 = self.case.store == "s3"
