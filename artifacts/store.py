@@ -113,16 +113,23 @@ class Store:
 
     def manifest(self, address: Address) -> Manifest | None:
         """The artifact's manifest, None when it is not committed. Raises `ArtifactDamaged` when it cannot be read."""
+        try:
+            return self.peek(address)
+        except ArtifactDamaged as error:
+            raise self._damaged(address, "", list(error.damages)) from error
+
+    def peek(self, address: Address) -> Manifest | None:
+        """The same for who only looks: what cannot be read is not marked as damaged."""
         found = self._storage.read(manifest_path(address))
         if found is None:
             return None
         try:
             manifest = Manifest.decode(found.content, "manifest.json")
         except StoreError as error:
-            raise self._damaged(address, "", [Damage(address.folder, "manifest.json", str(error))]) from error
+            raise ArtifactDamaged.of(address.folder, (Damage(address.folder, "manifest.json", str(error)),)) from error
         if not manifest.key.startswith(address.key):
             wrong = Damage(address.folder, "manifest.json", f"it is of key {manifest.key}, not {address.key}")
-            raise self._damaged(address, "", [wrong])
+            raise ArtifactDamaged.of(address.folder, (wrong,))
         return manifest
 
     def whole_manifest(self, address: Address) -> Manifest | None:

@@ -106,7 +106,7 @@ def survey_garbage(store: Store, now: float) -> GarbageSurvey:
     """Look at all of a store; `now` is seconds since the epoch. Raises `StoreError`."""
     census = store.census()
     stones = store.trash.tombstones()
-    read = cache(store.manifest)
+    read = cache(store.peek)
     reach = reach_of(store, census, read, now)
     judge = _Judge(store, census, read, reach, now)
     verdicts = at_once(judge.judge, census.holdings.values())

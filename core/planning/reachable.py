@@ -38,7 +38,7 @@ class Reach:
 
 
 def reach_of(store: Store, census: Census, read: Read, now: float) -> Reach:
-    """What is reached in `store`, of which `census` was taken before; `read` is its `manifest`. Raises `StoreError`."""
+    """What is reached in `store`, of which `census` was taken before; `read` is its `peek`. Raises `StoreError`."""
     known = _known(census)
     roots = {
         **store.running_plans.folders(now),

@@ -170,6 +170,7 @@ def test_what_cannot_be_judged_is_listed_and_left_alone(store: Store, tmp_path: 
 
     survey = survey_garbage(store, time.time())
     assert survey.garbage == ()
+    assert not list((tmp_path / "store").rglob("damaged.json")), "who only looks marks nothing"
     whys = {alone.folder: alone.why for alone in survey.left_alone}
     assert whys.keys() == folders(made) | {"distill/d20-0123456789ab"}
     assert "manifest.json" in whys[made[0].address.folder]
