@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from artifacts.errors import StoreError
 from flows.embedded_server import claim_embedded_server, end_orphaned_servers
 from tasks.settings import SettingsError, settings_from_environment
 
@@ -26,6 +27,10 @@ DEFAULTS = {
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
     "PREFECT_CLI_WRAP_LINES": "false",
 }
+
+
+class PrefectAway(StoreError):
+    """The Prefect server ended the run by giving no answer, or an error."""
 
 
 def names_a_server() -> bool:
@@ -44,9 +49,10 @@ def prefer_defaults() -> None:
 def prefect_for_this_run() -> Iterator[None]:
     """Prefect with the settings above.
 
-    Raises `SettingsError` when a Prefect server was named and does not answer.
+    Raises `SettingsError` when a Prefect server was named and does not answer, `PrefectAway` when it ceases to.
     """
     prefer_defaults()
+    import httpx
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
@@ -59,8 +65,15 @@ def prefect_for_this_run() -> Iterator[None]:
         _require_no_need_of_a_server()
         end_orphaned_servers()
         claim_embedded_server()
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if url is None else {}):
-        yield
+    try:
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if url is None else {}):
+            yield
+    except httpx.HTTPError as error:  # after the client's own retries; stages report theirs as failures
+        why = f"HTTP {error.response.status_code}" if isinstance(error, httpx.HTTPStatusError) else type(error).__name__
+        raise PrefectAway(
+            f"the Prefect server at {url or 'this machine, started for this run'} could not do what the run needs "
+            f"({why}); it may be overloaded or gone: run the same command again once it answers"
+        ) from error
 
 
 def _require_no_need_of_a_server() -> None:
