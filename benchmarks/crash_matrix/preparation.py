@@ -110,6 +110,7 @@ def _environment(api: str | None, store: str, more: Mapping[str, str]) -> dict[s
         "MINISERIES_STORE": store,
         "MINISERIES_CHECKPOINT_SECONDS": "0.001",
         "OMP_NUM_THREADS": "1",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "600",  # several start at once
         **more,
     }
 
