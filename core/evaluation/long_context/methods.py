@@ -1,7 +1,8 @@
 """How a model is made to read so many times its trained length: the ways that are compared, by name.
 
 A model that kept RoPE: plain, position interpolation, NTK-aware and YaRN, each with the factor of the length it reads.
-One without: plain, and with its attention logits scaled, by a coefficient that was fitted to it.
+One without: plain, and with its attention logits scaled, by a coefficient that was fitted to it. Within the trained
+length there is nothing to extend.
 """
 
 from __future__ import annotations
@@ -12,8 +13,6 @@ from dataclasses import dataclass
 
 from core.model.position_scaling import LogitScale, NtkAware, PositionInterpolation, PositionScaling, Yarn
 from core.model.transformer import Transformer
-
-PLAIN = "plain"
 
 
 @dataclass(frozen=True)
@@ -33,20 +32,26 @@ class Method:
             model.scaling = before
 
 
-def rope_methods(factor: int, trained_length: int) -> tuple[Method, ...]:
-    """Those of a model with RoPE; within its trained length there is nothing to extend."""
-    plain = Method(PLAIN, None)
-    if factor == 1:
-        return (plain,)
-    return (
-        plain,
-        Method("position-interpolation", PositionInterpolation(factor=factor)),
-        Method("ntk-aware", NtkAware(factor=factor)),
-        Method("yarn", Yarn(factor=factor, trained_length=trained_length)),
-    )
+PLAIN = Method("plain", None)
 
 
-def logit_methods(factor: int, scale: LogitScale | None) -> tuple[Method, ...]:
-    """Those of a model without RoPE; `scale` is None where nothing could be fitted."""
-    plain = Method(PLAIN, None)
-    return (plain,) if factor == 1 or scale is None else (plain, Method("logit-scale", scale))
+@dataclass(frozen=True, kw_only=True)
+class Methods:
+    """The ways of one model; `logit_scale` is None where it has RoPE, or where nothing could be fitted."""
+
+    use_rope: bool
+    trained_length: int
+    logit_scale: LogitScale | None
+
+    def at(self, factor: int) -> tuple[Method, ...]:
+        """Those at `factor` times the trained length, plain first."""
+        if factor == 1:
+            return (PLAIN,)
+        if self.use_rope:
+            return (
+                PLAIN,
+                Method("position-interpolation", PositionInterpolation(factor=factor)),
+                Method("ntk-aware", NtkAware(factor=factor)),
+                Method("yarn", Yarn(factor=factor, trained_length=self.trained_length)),
+            )
+        return (PLAIN,) if self.logit_scale is None else (PLAIN, Method("logit-scale", self.logit_scale))

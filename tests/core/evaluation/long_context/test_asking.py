@@ -11,11 +11,11 @@ from conftest import TRAINED, some_texts
 from core.data.tokenizer import Tokenizer
 from core.evaluation.long_context.asking import Asker, QueryRecord, TrialRecord, Writing, is_right, names_all
 from core.evaluation.long_context.haystack import Haystack
-from core.evaluation.long_context.methods import Method, logit_methods, rope_methods
+from core.evaluation.long_context.methods import Method
 from core.evaluation.long_context.needles import Frame, Kind, NeedleTrials, Trial
 from core.inference.generate import generate
 from core.inference.sampling import Sampling
-from core.model.position_scaling import LogitScale
+from core.model.position_scaling import LogitScale, Yarn
 from core.model.transformer import Transformer
 
 LENGTH = 6 * TRAINED
@@ -49,7 +49,7 @@ def log_likelihood(model: Transformer, prompt: list[int], said: list[int]) -> fl
 
 def ways() -> list[tuple[bool, Method]]:
     scale = LogitScale(coefficient=0.5, trained_length=TRAINED)
-    return [(True, rope_methods(6, TRAINED)[3]), (False, logit_methods(6, scale)[1])]
+    return [(True, Method("yarn", Yarn(factor=6, trained_length=TRAINED))), (False, Method("logit-scale", scale))]
 
 
 @pytest.mark.parametrize("way", ways(), ids=["yarn", "logit-scale"])

@@ -119,7 +119,7 @@ def test_a_chat_model_is_asked_both(bench: Bench, mirror: Path) -> None:
     assert score["result"]["sample_size"] == 2
     missing = {one["what"] for one in document["missing"]}
     assert not {"nolima", "longbench"} & missing
-    assert "longbench plain 2x: 2 of 2 questions" in missing  # 38 tokens hold no more than the question
+    assert "longbench at 2x: 2 of 2" in missing  # 38 tokens hold no more than the question
 
 
 def test_a_base_model_is_asked_nolima_by_likelihood_only(bench: Bench, mirror: Path) -> None:

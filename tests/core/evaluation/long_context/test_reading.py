@@ -13,7 +13,7 @@ from conftest import TRAINED
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from core.evaluation.long_context.methods import Method, logit_methods, rope_methods
+from core.evaluation.long_context.methods import Method, Methods
 from core.evaluation.long_context.reading import long_nats, new_cache, read_on
 from core.model.loss import next_token_nats
 from core.model.position_scaling import LogitScale
@@ -25,8 +25,10 @@ Build = Callable[..., Transformer]
 
 def all_methods(factor: int) -> list[tuple[bool, Method]]:
     scale = LogitScale(coefficient=0.4, trained_length=TRAINED)
-    return [(True, one) for one in rope_methods(factor, TRAINED)] + [
-        (False, one) for one in logit_methods(factor, scale)
+    return [
+        (use_rope, method)
+        for use_rope in (True, False)
+        for method in Methods(use_rope=use_rope, trained_length=TRAINED, logit_scale=scale).at(factor)
     ]
 
 

@@ -134,11 +134,11 @@ def test_prompts_have_the_length_that_they_say(base: Run, chat: Run) -> None:
 def test_what_does_not_fit_and_what_is_not_there_is_missing_and_no_zero(base: Run) -> None:
     document = document_of(base)
     missing = {one["what"]: one["why"] for one in document["missing"]}
-    assert missing["single at 1x: 3 of 3 trials"].endswith("do not fit into 64 tokens")
+    assert missing["single at 1x: 3 of 3"].endswith("do not fit into 64 tokens")
     assert "nolima" in missing
     assert "longbench" in missing
     assert not [row for row in document["tables"]["rates"] if row["factor"] == 1 and row["kind"] == "single"]
-    assert "| single at 1x: 3 of 3 trials |" in (base[0] / "long_context.md").read_text()
+    assert "| single at 1x: 3 of 3 |" in (base[0] / "long_context.md").read_text()
 
 
 def test_the_documents_that_were_read_are_recorded(base: Run) -> None:
