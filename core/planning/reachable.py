@@ -1,7 +1,8 @@
 """Which artifacts of a store anybody still has a use for: all others are garbage.
 
 Reached are, with everything that they were made from:
-- every stage of every known tag, and every shard group of its corpora, needed now or not
+- every stage of every known tag, and every shard group of its corpora, needed now or not; under an earlier name until
+  it is made under its own
 - what this store has published: of each tag in each place the newest publication
 - adopted models, and what was exported of them
 - what runs under way need, by the records they keep, and what is being made now, by its lease
@@ -21,6 +22,7 @@ from artifacts.manifest import Manifest
 from artifacts.store import Store
 from artifacts.transfer import at_once
 from core.planning.catalogue import GROUPS, groups_of_known_corpora, stages_of
+from core.planning.stage import Stage
 from core.recipes.table import recipes
 from core.stages.kind import StageKind
 
@@ -55,12 +57,19 @@ def _known(census: Census) -> dict[str, str]:
     known: dict[str, str] = {}
     for tag in recipes():
         for stage in stages_of(tag).values():
-            known.setdefault(stage.address.folder, f"recipe {tag}")
+            for folder in (stage.address.folder, *_under_other_names(stage, census)):
+                known.setdefault(folder, f"recipe {tag}")
     groups = {kind.value for kind in GROUPS}
     if any(found.address.kind in groups for folder, found in census.holdings.items() if folder not in known):
         for stage in groups_of_known_corpora():
             known.setdefault(stage.address.folder, "a corpus of the recipes")
     return known
+
+
+def _under_other_names(stage: Stage, census: Census) -> tuple[str, ...]:
+    """Where the stage is under another name, as long as it is not made under its own: a name can bring it back."""
+    own = census.holdings.get(stage.address.folder)
+    return () if own is not None and own.committed else census.with_key(stage.key)
 
 
 def _being_made(store: Store, census: Census, known: Mapping[str, str]) -> dict[str, str]:

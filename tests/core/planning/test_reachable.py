@@ -94,6 +94,18 @@ def test_what_an_earlier_recipe_made_is_listed_with_size_cost_and_reason(store: 
     assert sum(one.gpu_hours or 0 for one in survey.garbage if one.address.kind.startswith("export")) == 0
 
 
+def test_what_was_made_under_another_name_stays_until_it_is_made_under_its_own(store: Store) -> None:
+    stage = next(stage for stage in stages_of(TINY.tag).values() if stage.kind is StageKind.PRETRAIN)
+    old = replace(stage, name="study-000000-000070")
+    assert old.key == stage.key
+    commit(store, old)
+    assert garbage_of(store) == set()
+    commit(store, stage)
+    (found,) = survey_garbage(store, time.time()).garbage
+    assert found.address.folder == old.address.folder
+    assert found.reason == f"the same stage is called {stage.name} now"
+
+
 def test_a_publication_keeps_what_it_was_made_from_until_a_later_one_replaces_it(store: Store) -> None:
     commit_all(store, earlier())
     beside = folders(earlier()) - folders(in_order([earlier()[-1]])) - folders(stages_of(TINY.tag).values())
