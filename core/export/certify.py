@@ -89,7 +89,8 @@ class Answers:
 
 def certify(export: Export, scratch: Path, sample: Sample | None = None, bounds: Bounds | None = None) -> Certificate:
     """Run every check and return the certificate, passed or not; raises `StageError` when the export does not load."""
-    source, sample, bounds = export.source, sample or Sample(), bounds or Bounds()
+    source, bounds = export.source, bounds or Bounds()
+    sample = sample or Sample.of(source.parameters)
     with threads_for(source.parameters):
         answers = native_answers(export, sample)
         with as_stranger(export.folder, scratch) as stranger:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 PROSE = "The capital of France is Paris; in 1999 it had 2,125,246 people.\n\ndef f(x):\n    return x ** 2  # 你好\n"
 EMBEDDING = "transformer.wte.weight"
+LARGE_PARAMETERS = 100_000_000
 
 Readout = Callable[[Transformer, Tensor], Tensor]  # the logits [P, V] that an export has to give, of hidden [P, n]
 
@@ -46,6 +47,11 @@ class Sample:
     new_tokens: int = 16
     texts: int = 2000
     rendered: int = 200  # conversations through the chat template
+
+    @classmethod
+    def of(cls, parameters: int) -> Sample:
+        """What is compared of a model of this size: a large one is continued by half as many tokens."""
+        return cls(new_tokens=8) if parameters > LARGE_PARAMETERS else cls()
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ def evaluate_stage(recipe: Recipe, model: Stage, suite: str, validation: Stage, 
 
 
 def long_context_stages(recipe: Recipe, models: Mapping[str, Stage]) -> list[Stage]:
-    """How each model, by its name, reads beyond its trained length; for now nothing is made from it."""
+    """How each model, by its name, reads beyond its trained length."""
     measured = recipe.evaluation.long_context
     if measured is None:
         return []
@@ -159,6 +159,13 @@ def pipeline_stages(recipe: Recipe) -> list[Stage]:
         deliverables["evaluation-sft"] = evaluation
     if beside and recipe.evaluation.decontaminate == "report":
         deliverables["decontamination"] = decontaminate_stage(recipe)
+    measured = long_context_stages(recipe, models)
+    deliverables |= {
+        f"long-evaluation-{phase}": stage
+        for stage in measured
+        for phase in ("base", "sft")
+        if f"evaluation-{phase}" in deliverables and deliverables[f"evaluation-{phase}"].name == stage.name
+    }
     publication = recipe.publication
     publish = Stage(
         StageKind.PUBLISH,
@@ -172,4 +179,4 @@ def pipeline_stages(recipe: Recipe) -> list[Stage]:
         ),
         deliverables,
     )
-    return in_order([*beside, *long_context_stages(recipe, models), *twin_stages(recipe, deliverables), publish])
+    return in_order([*beside, *measured, *twin_stages(recipe, deliverables), publish])

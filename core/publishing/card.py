@@ -19,11 +19,11 @@ from core.publishing.card_evaluation import (
     base_section,
     evaluation_section,
     headline,
-    long_context_section,
     overlap_section,
     samples_section,
 )
 from core.publishing.card_lineage import lineage_figure, lineage_list
+from core.publishing.card_long_context import long_context_section
 from core.publishing.card_markdown import picture
 from core.publishing.card_metadata import front_matter
 from core.publishing.card_notes import licence_section, limitations_section

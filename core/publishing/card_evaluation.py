@@ -67,16 +67,6 @@ def samples_section(model: Deliverable) -> str:
     return "\n\n".join(text for sample in texts for text in sample)
 
 
-def long_context_section(model: Deliverable) -> str:
-    """Results beyond the trained length, or that there are none."""
-    if model.long_evaluation is None:
-        return (
-            f"Not evaluated. Nothing was measured beyond {model.meta['max_seq_len']:,} tokens, the length that this "
-            "model was last trained at, and a model without positions is no exception."
-        )
-    return table(HEAD, (_row(name, result) for name, result in model.long_evaluation["results"].items()))
-
-
 def overlap_section(report: Mapping[str, Any]) -> str:
     """How many evaluation questions stand in the text that the model was pretrained on, and where that is told."""
     tasks = report["tasks"]

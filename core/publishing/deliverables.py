@@ -16,6 +16,7 @@ from core.stages.context import StageError
 
 EVALUATION_FILES = ("evaluation.json", "samples.md")  # published beside every model they are about
 OVERLAP_FILES = ("decontamination.json", "decontamination.md")  # the same, where the recipe asks for them
+LONG_FILES = ("long_context.json", "long_context.md")  # the same
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Deliverable:
     certificate: Certificate  # of the Hugging Face export, which has passed the gate
     overlap_folder: Path | None = None
     overlap: Mapping[str, Any] | None = None  # of evaluation questions with the pretraining text
+    long_folder: Path | None = None
     long_evaluation: Mapping[str, Any] | None = None  # beyond the trained length
     lineage: Lineage = NO_LINEAGE  # of everything above
 
@@ -48,12 +50,13 @@ class Deliverable:
         return path == self.native_weights if layout == "native" else path.endswith(".safetensors")
 
     def contents(self, layout: str) -> dict[str, Path]:
-        """The files of one of its repositories, by path: an export, the evaluation, the report of overlaps."""
+        """The files of one of its repositories, by path: an export, its evaluations, the report of overlaps."""
         folder = self.folders[layout]
         exported = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
         evaluation = {name: self.evaluation_folder / name for name in EVALUATION_FILES}
         overlap = {name: self.overlap_folder / name for name in OVERLAP_FILES} if self.overlap_folder else {}
-        return exported | evaluation | overlap
+        beyond = {name: self.long_folder / name for name in LONG_FILES} if self.long_folder else {}
+        return exported | evaluation | overlap | beyond
 
 
 def read_deliverables(inputs: Mapping[str, Path]) -> dict[str, Deliverable]:
@@ -80,7 +83,8 @@ def _read(phase: str, inputs: Mapping[str, Path], lineage: Lineage) -> Deliverab
         evaluation=_read_json(evaluation, "evaluation.json"),
         overlap_folder=overlap,
         overlap=_read_json(overlap, "decontamination.json") if overlap else None,
-        long_evaluation=_read_json(beyond, "evaluation.json") if beyond else None,
+        long_folder=beyond,
+        long_evaluation=_read_json(beyond, "long_context.json") if beyond else None,
         certificate=check_certificate(hf),
         lineage=lineage.behind((*roles, "decontamination", f"long-evaluation-{phase}")),
     )

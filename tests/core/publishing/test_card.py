@@ -13,6 +13,8 @@ import yaml
 from huggingface_hub import ModelCard
 from lineages import REVISION, write_lineage
 
+from core.evaluation.long_context.tables import PositionRow, RateRow, Tables, rate
+from core.evaluation.measurement import Measurement
 from core.export.certificate import Certificate, Check, describe
 from core.lineage.lineage import LINEAGE
 from core.recipes.table import find_recipe
@@ -167,14 +169,40 @@ def test_what_was_not_measured_beyond_the_trained_length_is_said_so(stage: Any, 
     assert "Not evaluated. Nothing was measured beyond 512 tokens" in cards["hf-sft"]
 
 
-def test_a_long_evaluation_has_its_own_table(stage: Any, tmp_path: Path) -> None:
-    folder = tmp_path / "long"
+def write_long_context(folder: Path) -> None:
+    """What the stage `long_context` leaves of 512 trained tokens."""
     folder.mkdir()
-    found = {"value": 0.25, "unit": "share found", "sample_size": 500, "sample_unit": "needles", "interval": [0.2, 0.3]}
-    (folder / "evaluation.json").write_text(json.dumps({"suite": "long", "results": {"needle/1024": found}}))
-    stage.inputs["long-evaluation-sft"] = folder
+    bits = Measurement(value=2.0, unit="bits per byte", sample_size=900, sample_unit="bytes", interval=(1.9, 2.1))
+    tables = Tables(
+        positions=tuple(
+            PositionRow(method="plain", factor=factor, first=first, end=first and 64, texts=2, result=bits)
+            for factor in (1, 2)
+            for first in (None, 0)
+        ),
+        rates=tuple(
+            RateRow(
+                method="plain", factor=2, kind="single", depth=depth, by="likelihood", chance=0.1, result=rate(1, 4)
+            )
+            for depth in (None, 0.5)
+        ),
+        scores=(),
+    )
+    missing = [{"what": "NoLiMa", "why": "no file of it is here"}]
+    document = {"trained_length": 512, "tables": tables.listing(), "missing": missing}
+    (folder / "long_context.json").write_text(json.dumps(document))
+    (folder / "long_context.md").write_text("# Long context\n")
+
+
+def test_results_beyond_the_trained_length_stand_side_by_side_with_what_is_missing(stage: Any, tmp_path: Path) -> None:
+    write_long_context(tmp_path / "long")
+    stage.inputs["long-evaluation-sft"] = tmp_path / "long"
     card = republished(stage, tmp_path, "hf-sft")
-    assert "| needle: 1024 | 25.0% | 20.0% to 30.0% | 500 needles |" in card
+    assert "| measurement | method | 1x (512) | 2x (1,024) |" in card
+    told = "2.0000 (1.9000 to 2.1000; 900 bytes)"
+    assert f"| bits per byte | plain | {told} | {told} |" in card
+    assert card.count("| needles: single, by likelihood | plain |  | 25.0% (4.6% to 69.9%; 4 trials) |") == 1
+    assert "**Missing: NoLiMa (no file of it is here).**" in card
+    assert (tmp_path / "hub" / "lab" / f"nanochat-{TAG}-sft" / "long_context.md").read_text() == "# Long context\n"
     assert "evaluated" not in card.split("## Limitations")[1].split("## ")[0]
     assert (
         "Beyond that it was not evaluated"
