@@ -44,18 +44,18 @@ definitions:
     job_variables: {env: {MINISERIES_DISPATCH: deployment}}
 
   # What gpu-job/h100 asks of its pool, by the type of the pool. A process has what its worker has, and a rank for each
-  # GPU that the worker sees (CUDA_VISIBLE_DEVICES, MINISERIES_PROCESSES). A container has the store of who deploys.
+  # GPU that the worker sees (CUDA_VISIBLE_DEVICES, MINISERIES_PROCESSES). A Docker container has the store of who deploys.
   gpus: &gpus 8
   one_stage: &one_stage {MINISERIES_DISPATCH: inline, MINISERIES_GPU_JOBS: "1"}
   process: &process
     env: *one_stage
   docker: &docker
-    env: &contained {<<: *one_stage, MINISERIES_STORE: "{{ $MINISERIES_STORE }}"}
+    env: {<<: *one_stage, MINISERIES_STORE: "{{ $MINISERIES_STORE }}"}
     container_create_kwargs:
       shm_size: 16g
       device_requests: [{Driver: nvidia, Count: *gpus, Capabilities: [[gpu]]}]
-  kubernetes: &kubernetes  # in a pool of deploy/kubernetes-base-job-template.json
-    env: *contained
+  kubernetes: &kubernetes  # in a pool of deploy/kubernetes-base-job-template.json, whose secret names the store
+    env: *one_stage
     gpus: *gpus
   gpu_pool: &gpu_pool
     name: h100
