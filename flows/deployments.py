@@ -44,7 +44,7 @@ definitions:
     job_variables: {env: {MINISERIES_DISPATCH: deployment}}
 
   # What gpu-job/h100 asks of its pool, by the type of the pool. A process has what its worker has, and a rank for each
-  # GPU that the worker sees (CUDA_VISIBLE_DEVICES, MINISERIES_PROCESSES). A Docker container has the store of who deploys.
+  # GPU that the worker sees (CUDA_VISIBLE_DEVICES, MINISERIES_PROCESSES). A Docker one has the store of who deploys.
   gpus: &gpus 8
   one_stage: &one_stage {MINISERIES_DISPATCH: inline, MINISERIES_GPU_JOBS: "1"}
   process: &process
