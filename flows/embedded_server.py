@@ -34,6 +34,15 @@ def end_orphaned_servers() -> None:
             orphan.kill()
 
 
+def end_own_server() -> None:
+    """End the embedded server of this process: Prefect does not stop one that did not answer in time."""
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            if SERVER in child.cmdline():
+                child.kill()
+                child.wait()
+
+
 def _orphaned_servers() -> Iterator[psutil.Process]:
     for process in psutil.process_iter():
         try:

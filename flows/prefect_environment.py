@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from artifacts.errors import StoreError
-from flows.embedded_server import claim_embedded_server, end_orphaned_servers
+from flows.embedded_server import claim_embedded_server, end_orphaned_servers, end_own_server
 from tasks.settings import SettingsError, settings_from_environment
 
 DEFAULTS = {
@@ -27,6 +27,7 @@ DEFAULTS = {
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
     "PREFECT_CLI_WRAP_LINES": "false",
 }
+EMBEDDED_TIMEOUT = "connect to ephemeral Prefect API server"  # in Prefect's error, which is a plain RuntimeError
 
 
 class PrefectAway(StoreError):
@@ -54,9 +55,14 @@ def prefect_for_this_run() -> Iterator[None]:
     prefer_defaults()
     import httpx
     from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
+        temporary_settings,
+    )
 
-    url = PREFECT_API_URL.value()
+    url = PREFECT_API_URL.value() or None  # unset it by setting it to nothing
     if url is not None and (error := get_client(sync_client=True).api_healthcheck()):
         raise SettingsError(
             f"PREFECT_API_URL={url} gives no answer ({error}); start that server, or unset the variable to run without"
@@ -73,6 +79,15 @@ def prefect_for_this_run() -> Iterator[None]:
         raise PrefectAway(
             f"the Prefect server at {url or 'this machine, started for this run'} could not do what the run needs "
             f"({why}); it may be overloaded or gone: run the same command again once it answers"
+        ) from error
+    except RuntimeError as error:
+        if EMBEDDED_TIMEOUT not in str(error):
+            raise
+        end_own_server()
+        seconds = PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS.value()
+        raise PrefectAway(
+            f"Prefect's embedded server did not start within {seconds} s; run the same command again when this machine "
+            "is less busy, or set PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS to more"
         ) from error
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import prefect
+import psutil
 import pytest
 from running import Miniseries
 
@@ -45,7 +46,23 @@ def overloaded() -> Iterator[str]:
 
 def test_a_run_that_the_server_does_not_take_ends_with_one_line(miniseries: Miniseries, overloaded: str) -> None:
     done = miniseries.run("run", "micro", PREFECT_API_URL=overloaded, PREFECT_CLIENT_MAX_RETRIES="0")
-    assert done.returncode == 1
+    assert done.returncode == 1, done.stderr
     (line,) = done.stderr.splitlines()
     assert f"the Prefect server at {overloaded} could not do what the run needs (HTTP 503)" in line
     assert "run the same command again" in line
+
+
+def test_an_embedded_server_that_takes_too_long_to_start_ends_the_run_with_one_line(miniseries: Miniseries) -> None:
+    done = miniseries.run("run", "micro", PREFECT_API_URL="", PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="1")
+    assert done.returncode == 1, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert "Prefect's embedded server did not start within 1 s" in line
+    assert "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS" in line
+    assert not [process for process in psutil.process_iter() if _is_at_home(process, str(miniseries.home))]
+
+
+def _is_at_home(process: psutil.Process, home: str) -> bool:
+    try:
+        return process.environ().get("HOME") == home and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False
