@@ -12,7 +12,7 @@ GPU pool, since the pipeline that waits for one starts the next attempt itself.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flows.local.pools import HEARTBEAT_SECONDS
 
@@ -32,11 +32,16 @@ def install_automations(client: SyncPrefectClient) -> list[str]:
         there = client.read_automations_by_name(automation.name)
         for surplus in there[1:]:  # two machines were the first at the same time
             client.delete_automation(surplus.id)
-        if there:
-            client.update_automation(there[0].id, automation)
-        else:
+        if not there:
             client.create_automation(automation)
+        elif _content(there[0]) != _content(automation):  # an update forgets what it has seen of living runs
+            client.update_automation(there[0].id, automation)
     return [automation.name for automation in wanted]
+
+
+def _content(automation: AutomationCore) -> dict[str, Any]:
+    """What we decide of it; whether it is enabled is for people to decide."""
+    return automation.model_dump(mode="json", include={"name", "description", "trigger", "actions"})
 
 
 def automations() -> list[AutomationCore]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 CHECKOUT = Path(flows.__path__[0]).parent
 FILE = "prefect.yaml"
+TYPES = "flows/parameters.py"  # of the flows' parameters
 TAG = "miniseries"
 VARIABLE = "miniseries_deployed"
 PAGE = 200  # deployments that the server tells at once
@@ -33,8 +34,13 @@ PAGE = 200  # deployments that the server tells at once
 
 def deployments() -> int:
     """How many there are. Raises `InstallationError` where there is no checkout, or its file is not as it should be."""
+    return len(_entrypoints())
+
+
+def _entrypoints() -> list[str]:
+    """`file:function` of each deployment."""
     try:
-        return len(yaml.safe_load(_file().read_text(encoding="utf-8"))["deployments"])
+        return [entry["entrypoint"] for entry in yaml.safe_load(_file().read_text(encoding="utf-8"))["deployments"]]
     except (yaml.YAMLError, TypeError, KeyError) as error:
         raise InstallationError(
             f"{_file()} lists no deployments ({error}); `python -m flows.deployments > {FILE}` writes it anew"
@@ -81,7 +87,8 @@ def _run_prefect_deploy(log: Path, api_url: str) -> None:
 
 def _fingerprint() -> str:
     """Of what a deployment consists of: where it runs, the file, and the flows whose parameters it describes."""
-    sources = [_file(), *sorted((CHECKOUT / "flows").glob("*.py"))]
+    files = sorted({entrypoint.partition(":")[0] for entrypoint in _entrypoints()})
+    sources = [_file(), *(CHECKOUT / file for file in (*files, TYPES))]
     parts = [str(CHECKOUT), version("prefect"), *(source.read_text(encoding="utf-8") for source in sources)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

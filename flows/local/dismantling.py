@@ -14,7 +14,7 @@ from uuid import UUID
 import psutil
 
 from flows.local.client import client_of
-from flows.local.ending import end_flow_runs, end_workers, flow_runs, left_open, never_started, put_back, supervisors
+from flows.local.ending import abandoned, end_flow_runs, end_workers, flow_runs, put_back, supervisors
 from flows.local.folder import InstallationFolder
 from flows.local.processes import end, marked, words
 from flows.local.profile import restore_profile
@@ -61,7 +61,7 @@ def take_down(folder: InstallationFolder, say: Say) -> Stopped | None:
         say(f"flow runs: {len(under_way)} under way; they checkpoint and go back to the queue (up to 30 s)")
     stopped = end_flow_runs(folder.mark)
     if record is not None:
-        _put_back(record, stopped, say)
+        _put_back(record, names, stopped, say)
     servers = _called(folder, SERVER)
     others = [process for process in marked(folder.mark) if process not in servers]
     end(others, GRACE_SECONDS)
@@ -78,12 +78,11 @@ def take_down(folder: InstallationFolder, say: Say) -> Stopped | None:
     )
 
 
-def _put_back(record: Record, stopped: Sequence[UUID], say: Say) -> None:
-    """What is still open of the runs; on a server that others use too, only those that were stopped here."""
+def _put_back(record: Record, workers: Sequence[str], stopped: Sequence[UUID], say: Say) -> None:
+    """Those that their supervisor could not put back itself."""
     if answers(record.api_url):
         with client_of(record.api_url) as client:
-            runs = left_open(client, stopped) if stopped else []
-            put_back(client, [*runs, *(never_started(client) if record.server is not None else [])])
+            put_back(client, abandoned(client, {*workers, *record.workers}, alive=()))
     elif stopped:
         say(
             f"{record.api_url} gives no answer: it shows {len(stopped)} runs as running until their heartbeat is missed"

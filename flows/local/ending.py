@@ -6,7 +6,7 @@ goes on without it. Then each supervisor is asked to stop: its flow checkpoints,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun
 
 FLOW_RUN_ID = "PREFECT__FLOW_RUN_ID"
+WORKER_LABEL = "prefect.worker.name"  # of a flow run: who took it from the queue
 KILL_SECONDS = 10.0  # for the kernel to take a killed process away
 SUPERVISOR_SECONDS = 10.0  # that Prefect's supervisor takes beyond its flow, which it kills after 30
 FLOW_SECONDS = 30.0
@@ -55,14 +56,12 @@ def flow_runs(client: SyncPrefectClient, ids: Sequence[UUID]) -> list[FlowRun]:
     return client.read_flow_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=list(ids))))
 
 
-def left_open(client: SyncPrefectClient, stopped: Sequence[UUID]) -> list[FlowRun]:
-    """Those of the stopped runs that their supervisor could not put back: it had only just begun, or was killed."""
-    found = flow_runs(client, stopped)
-    return [run for run in found if run.state and not (run.state.is_final() or run.state.is_scheduled())]
+def abandoned(client: SyncPrefectClient, workers: Collection[str], alive: Collection[UUID]) -> list[FlowRun]:
+    """Runs that these workers, which are gone, had taken from the queue, and that are neither ended nor alive.
 
-
-def never_started(client: SyncPrefectClient) -> list[FlowRun]:
-    """Runs of the two pools that a worker took from the queue and did not start."""
+    Their supervisor was killed, or had only just begun. The server would hear of it too, but late: after three missed
+    heartbeats, and when it was restarted itself, not before a quarter of an hour (it orders events in its memory).
+    """
     from prefect.client.schemas.filters import (
         FlowRunFilter,
         FlowRunFilterState,
@@ -72,9 +71,12 @@ def never_started(client: SyncPrefectClient) -> list[FlowRun]:
     )
     from prefect.client.schemas.objects import StateType
 
-    pending = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.PENDING]))
-    pools = WorkPoolFilter(name=WorkPoolFilterName(any_=[CPU, GPU]))
-    return client.read_flow_runs(flow_run_filter=FlowRunFilter(state=pending), work_pool_filter=pools)
+    taken = [StateType.PENDING, StateType.RUNNING, StateType.CANCELLING]
+    found = client.read_flow_runs(
+        flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=taken))),
+        work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[CPU, GPU])),
+    )
+    return [run for run in found if run.labels.get(WORKER_LABEL) in workers and run.id not in alive]
 
 
 def put_back(client: SyncPrefectClient, runs: Sequence[FlowRun]) -> None:

@@ -7,10 +7,10 @@ when it fails or is interrupted; what an earlier one started goes on.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
 
 import psutil
@@ -20,7 +20,7 @@ from flows.local.automations import install_automations
 from flows.local.client import client_of
 from flows.local.database import database_url, described
 from flows.local.deploying import deploy, deployments, is_deployed
-from flows.local.ending import end_flow_runs, end_workers
+from flows.local.ending import abandoned, end_flow_runs, end_workers, put_back, supervisors
 from flows.local.environment import fingerprint, worker_environment
 from flows.local.folder import InstallationError, InstallationFolder
 from flows.local.pools import CPU, GPU, PoolFound, ensure_pools, pools
@@ -38,6 +38,9 @@ from flows.local.server import (
     start_server,
 )
 from flows.local.workers import Worker, await_workers, heartbeats, start_worker, worker_log, workers
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
 
 WATCH_SECONDS = 0.5
 GRACE_SECONDS = 10.0  # for our server, without runs
@@ -195,6 +198,7 @@ def _with_the_rest(
         missing = [worker for worker in here if worker.name not in kept]
         if missing:
             say(f"workers: starting {', '.join(worker.name for worker in missing)}")
+        _put_back(client, folder, missing, say)
         heard = heartbeats(client, missing)
         started: dict[Worker, Process] = {}
         undo.callback(_end_workers, folder, kept, started)
@@ -225,6 +229,15 @@ def _kept(folder: InstallationFolder, record: Record, here: list[Worker], wanted
     leaving = [name for name in living if name not in pool_of or (shared_anew and pool_of[name] == GPU)]
     end_workers([psutil.Process(living[name].pid) for name in leaving])
     return {name: process for name, process in living.items() if name not in leaving}
+
+
+def _put_back(client: SyncPrefectClient, folder: InstallationFolder, gone: Sequence[Worker], say: Say) -> None:
+    """The runs of workers that died, as far as these died too: when a machine lost power, all of them."""
+    alive = set(supervisors(folder.mark).values())
+    lost = abandoned(client, {worker.name for worker in gone}, alive)
+    if lost:
+        say(f"flow runs: {', '.join(run.name for run in lost)} had died with this machine's processes; they continue")
+        put_back(client, lost)
 
 
 def _restore_record(folder: InstallationFolder, before: Record | None) -> None:

@@ -148,7 +148,7 @@ def test_the_job_template_for_kubernetes_is_accepted(installation: LocalInstalla
     assert pool["base_job_template"] == json.loads((ROOT / template).read_text())
 
 
-def test_a_run_is_cancelled_retried_put_back_by_down_and_continued_by_the_next_up(
+def test_a_run_goes_on_after_cancel_and_retry_after_down_and_up_and_after_the_machine_lost_its_power(
     installation: LocalInstallation,
 ) -> None:
     api = record(installation)["api_url"]
@@ -174,6 +174,11 @@ def test_a_run_is_cancelled_retried_put_back_by_down_and_continued_by_the_next_u
     api = record(installation)["api_url"]
     wait_until(lambda: run_state(api, run) == "Running")
     assert ask(api, f"flow_runs/{run}")["run_count"] == 3
+
+    installation.end()  # as the machine's power does
+    wait_until(lambda: not installation.processes())
+    installation.miniseries("up")
+    wait_until(lambda: run_state(api, run) == "Running" and ask(api, f"flow_runs/{run}")["run_count"] == 4)
     assert installation.miniseries("down", "--yes")["flow_runs"] == [run]
     assert installation.processes() == []
 
