@@ -46,7 +46,7 @@ class Display(Protocol):
 class LineDisplay:
     """One line when a stage begins and ends, and one every ten seconds between; for logs and pipes.
 
-    A stage that says something itself needs no other line for the next ten seconds.
+    A stage that says something itself every ten seconds, as training does, needs no other line: twice that is waited.
     """
 
     def __init__(self, logger: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
@@ -72,7 +72,7 @@ class LineDisplay:
         self._logger.info("  %s", line)
         title = next((title for title in self._last if line.startswith(f"{title}: ")), None)
         if title is not None:
-            self._last[title] = self._clock()
+            self._last[title] = self._clock() + LINE_SECONDS
 
     def end(self, title: str, state: str, seconds: float, summary: str) -> None:
         self._logger.info("%s: %s in %.1f s  %s", title, state, seconds, summary)

@@ -74,9 +74,9 @@ def test_a_stage_has_one_line_in_ten_seconds_its_own_or_how_far_it_is() -> None:
     stream = lines_of(logger)
     display = LineDisplay(logger, lambda: now)
     display.begin(TITLE)
-    for second in range(1, 41):
+    for second in range(1, 51):
         now = float(second)
-        if second in (12, 22):
+        if second in (12, 23):
             display.say(f"{TITLE}: step {second}/120: loss 4.1")
         display.advance(TITLE, Progress(second, 120, "steps", ""))
     told = [line.removeprefix(TITLE).strip() for line in stream.getvalue().splitlines()]
@@ -84,8 +84,8 @@ def test_a_stage_has_one_line_in_ten_seconds_its_own_or_how_far_it_is() -> None:
         ": started",
         ": 10/120 steps",
         f"{TITLE}: step 12/120: loss 4.1",
-        f"{TITLE}: step 22/120: loss 4.1",
-        ": 32/120 steps",
+        f"{TITLE}: step 23/120: loss 4.1",
+        ": 43/120 steps",
     ]
 
 
