@@ -1,7 +1,7 @@
 """Play the crash matrix and print its table.
 
     python -m benchmarks.crash_matrix [--only TEXT ...] [--at-once 2] [--json] [--write docs/crash-matrix.md]
-                                      [--results FILE]
+                                      [--results FILE [--table-only]]
 
 Exits 1 when an invariant does not hold in some row. With `--results`, each row is appended to a file as it ends, and
 rows that are in it are not played again: a matrix that was interrupted goes on.
@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the table there, as Markdown")
     parser.add_argument("--results", type=Path, metavar="FILE", help="append rows there, and skip those in it")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep what broken cases left behind there")
+    parser.add_argument("--table-only", action="store_true", help="play nothing: the table of what --results holds")
     parser.add_argument("--list", action="store_true", help="only name the rows")
     arguments = parser.parse_args()
     wanted = arguments.only or [""]
@@ -47,16 +48,18 @@ def main() -> None:
     if arguments.list:
         print("\n".join(case.name for case in cases))
         return
-    known = read_results(arguments.results)
-    with laboratory() as folder:
-        shared = prepare(folder, start_prefect(folder / "prefect").api)
-        played = play_all([case for case in cases if case.name not in known], shared, arguments)
-    found = {**known, **played}
+    found = read_results(arguments.results)
+    missing = [case for case in cases if case.name not in found]
+    if missing and not arguments.table_only:
+        with laboratory() as folder:
+            shared = prepare(folder, start_prefect(folder / "prefect").api)
+            found |= play_all(missing, shared, arguments)
     results = [found[case.name] for case in cases if case.name in found]
-    print(json.dumps([asdict(result) for result in results], indent=1) if arguments.json else document(results))
+    page = document(results, len(cases))
+    print(json.dumps([asdict(result) for result in results], indent=1) if arguments.json else page)
     if arguments.write:
         arguments.write.parent.mkdir(exist_ok=True)
-        arguments.write.write_text(document(results), encoding="utf-8")
+        arguments.write.write_text(page, encoding="utf-8")
     sys.exit(1 if any(result.wrong for result in results) else 0)
 
 

@@ -37,7 +37,6 @@ Judged after each case, from the operations on the store that all processes note
 
 {verdict}
 Played with {versions}.
-
 """
 COLUMNS = (
     "point of death",
@@ -53,10 +52,12 @@ COLUMNS = (
 PLACES = re.compile(r"(/[\w.+-]+){2,}/?")  # paths are this machine's own business
 
 
-def document(results: Sequence[Result]) -> str:
-    """The page."""
+def document(results: Sequence[Result], rows: int) -> str:
+    """The page, of a matrix that has so many rows."""
     failed = sum(bool(result.wrong) for result in results)
     verdict = f"All {len(results)} rows hold." if not failed else f"{failed} of {len(results)} rows do not hold."
+    if len(results) < rows:
+        verdict += f" {rows - len(results)} of the {rows} rows were not played."
     versions = ", ".join(f"{name} {found}" for name, found in _versions().items())
     heading = HEADING.format(command=" ".join(COMMAND), verdict=verdict, versions=versions)
     return "\n".join([heading, _cells(COLUMNS), "|---" * len(COLUMNS) + "|", *map(_row, results)]) + "\n"
