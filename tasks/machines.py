@@ -133,6 +133,7 @@ class Posted:
         self._say = say
         self._read: dict[Path, int] = {}  # log of another machine -> bytes copied
         self._looked = float("-inf")
+        self._began = time.monotonic()
         say(
             f"waiting for {launch.nodes - 1} more of {launch.nodes} machines; on each of them, once: "
             f"miniseries join {folder.parent}"
@@ -150,9 +151,9 @@ class Posted:
         self._looked = time.monotonic()
 
     def check_complete(self) -> None:
-        """Raise `MachinesError` when not all machines came."""
+        """Raise `MachinesError` when the launch has waited as long as it does, and not all machines came."""
         there, nodes = len(self._read) + 1, self.place.launch.nodes
-        if there < nodes:
+        if there < nodes and time.monotonic() - self._began >= JOIN_SECONDS:
             raise MachinesError(
                 f"only {there} of {nodes} machines came within {JOIN_SECONDS // 60} minutes; run on the others: "
                 f"miniseries join {self._folder.parent}"
