@@ -14,7 +14,7 @@ matrix 43 GB a layer. Activations of a piece, not of the text: their peak does n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -56,22 +56,23 @@ def read_on(
         yield model.hidden(piece, cache.window(0, [piece.size(1)] * len(piece)))
 
 
-@torch.inference_mode()
 def long_nats(
     model: Transformer, texts: npt.NDArray[np.int64], piece_tokens: int = PIECE_TOKENS
 ) -> npt.NDArray[np.float64]:
     """Nats of each token but the first, given those before it, of texts [n, L+1]: [n, L]."""
     length = texts.shape[1] - 1
-    parts: list[npt.NDArray[np.float64]] = []
-    for batch in _batches(texts, texts_at_once(length)):
-        tokens = torch.from_numpy(batch).to(model.device)
-        cache = new_cache(model, len(batch), length)
-        streams = read_on(model, cache, tokens[:, :-1], piece_tokens)
-        targets = (tokens[:, start : start + piece_tokens] for start in range(1, length + 1, piece_tokens))
-        nats = [hidden_nats(model, stream, wanted) for stream, wanted in zip(streams, targets, strict=True)]
-        parts.append(torch.cat(nats, dim=1).double().cpu().numpy())
-    return np.concatenate(parts)
+    at_once = texts_at_once(length)
+    batches = [texts[start : start + at_once] for start in range(0, len(texts), at_once)]
+    return np.concatenate([_batch_nats(model, batch, piece_tokens) for batch in batches])
 
 
-def _batches(texts: npt.NDArray[np.int64], size: int) -> Sequence[npt.NDArray[np.int64]]:
-    return [texts[start : start + size] for start in range(0, len(texts), size)]
+@torch.no_grad()
+def _batch_nats(model: Transformer, texts: npt.NDArray[np.int64], piece_tokens: int) -> npt.NDArray[np.float64]:
+    tokens = torch.from_numpy(texts).to(model.device)
+    length = tokens.size(1) - 1
+    cache = new_cache(model, len(texts), length)  # gone before the next one is made
+    streams = read_on(model, cache, tokens[:, :-1], piece_tokens)
+    targets = (tokens[:, start : start + piece_tokens] for start in range(1, length + 1, piece_tokens))
+    nats = [hidden_nats(model, stream, wanted) for stream, wanted in zip(streams, targets, strict=True)]
+    found: npt.NDArray[np.float64] = torch.cat(nats, dim=1).double().cpu().numpy()
+    return found
