@@ -73,5 +73,5 @@ def test_conversion_needs_less_than_one_and_a_half_models_of_memory(
     assert done.returncode == 0, done.stderr
     model_bytes = (model / "model.safetensors").stat().st_size
     assert model_bytes > 100_000_000
-    print(layout, int(done.stdout) / model_bytes)
+    print(f"{layout}: {int(done.stdout) / model_bytes:.2f} models")
     assert int(done.stdout) < 1.5 * model_bytes
