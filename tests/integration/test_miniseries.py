@@ -10,12 +10,14 @@ import subprocess
 import sys
 import urllib.request
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from running import ROOT, Miniseries, end_family, wait_until
+from webhook import ReceivingWebhook, receiving_webhook
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("finished")]
 TOGETHER = {"MINISERIES_GPU_JOBS": "2", "MINISERIES_CHECKPOINT_SECONDS": "0.2"}
@@ -46,6 +48,12 @@ def task_runs(api: str, run: dict[str, Any], ended: int) -> list[dict[str, Any]]
         return found if sum(each["state_type"] in final for each in found) >= ended else []
 
     return wait_until(arrived)
+
+
+@pytest.fixture
+def webhook() -> Iterator[ReceivingWebhook]:
+    with receiving_webhook() as there:
+        yield there
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +90,7 @@ def test_shared_stages_are_made_once_and_the_fork_runs_while_the_trunk_goes_on(
 
 
 def test_a_failed_stage_blocks_what_needs_it_and_the_other_tag_is_finished(
-    together: tuple[Miniseries, dict[str, Any]], tmp_path: Path, prefect_server: str
+    together: tuple[Miniseries, dict[str, Any]], tmp_path: Path, prefect_server: str, webhook: ReceivingWebhook
 ) -> None:
     store = together[0].on_copy(tmp_path)
     (fork,) = store.manifests("recalibrate")
@@ -91,7 +99,7 @@ def test_a_failed_stage_blocks_what_needs_it_and_the_other_tag_is_finished(
     for kind in ("export_hf", "publish"):
         shutil.rmtree(Path(store.store) / kind)
 
-    done = store.run("run", "micro", "micro_drope_25", "--json")
+    done = store.run("run", "micro", "micro_drope_25", "--json", MINISERIES_WEBHOOK=webhook.url)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "so 1 of 2 tags are not complete; complete: micro; failed: recalibrate" in done.stderr.splitlines()[-1]
@@ -105,6 +113,9 @@ def test_a_failed_stage_blocks_what_needs_it_and_the_other_tag_is_finished(
         "micro-sft",
         "micro_drope_25-sft",  # needs the fine-tune, which is there
     }
+    (told,) = webhook.received
+    assert (told["event"], told["flow"], told["run"]) == ("failed", "miniseries", "micro and 1 more")
+    assert told["message"] in done.stderr
     run = newest_run(prefect_server)
     assert run["state_type"] == "FAILED"
     runs = task_runs(prefect_server, run, len(printed["stages"]) + 1)
@@ -125,7 +136,9 @@ def continued(store: Miniseries, kind: str) -> list[Path]:
     return [log for log in logs if "continuing at step" in log.read_text()]
 
 
-def test_sigterm_checkpoints_trunk_and_fork_and_the_next_run_resumes_both(tmp_path: Path, prefect_server: str) -> None:
+def test_sigterm_checkpoints_trunk_and_fork_and_the_next_run_resumes_both(
+    tmp_path: Path, prefect_server: str, webhook: ReceivingWebhook
+) -> None:
     store = Miniseries(tmp_path, str(tmp_path / "store"), {"PREFECT_API_URL": prefect_server, **TOGETHER})
     store.json("make", "endless_drope_25", "pretrain")
 
@@ -136,7 +149,7 @@ def test_sigterm_checkpoints_trunk_and_fork_and_the_next_run_resumes_both(tmp_pa
         assert errors.splitlines()[-1].startswith("miniseries: stopped by SIGTERM")
         return errors
 
-    process = store.start("run", "endless", "endless_drope_25")
+    process = store.start("run", "endless", "endless_drope_25", MINISERIES_WEBHOOK=webhook.url)
     before = wait_until(
         lambda: (
             [max(found) for kind in ("pretrain", "recalibrate") if (found := checkpoints(store, kind))]
@@ -145,6 +158,9 @@ def test_sigterm_checkpoints_trunk_and_fork_and_the_next_run_resumes_both(tmp_pa
         )
     )
     assert "Traceback" not in interrupt(process)
+    assert [(told["event"], told["tags"]) for told in webhook.received] == [
+        ("cancelled", ["endless", "endless_drope_25"])
+    ]
     after = [max(checkpoints(store, kind)) for kind in ("pretrain", "recalibrate")]
     assert all(new > old for new, old in zip(after, before, strict=True))
     run = newest_run(prefect_server)
@@ -152,18 +168,25 @@ def test_sigterm_checkpoints_trunk_and_fork_and_the_next_run_resumes_both(tmp_pa
     stopped = [each["name"].split()[0] for each in runs if each["state_type"] == "CANCELLED"]
     assert sorted(stopped) == ["pretrain", "recalibrate"]
     assert "RUNNING" not in {each["state_type"] for each in runs}
+    shown = ask(prefect_server, "artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run["id"]]}}})
+    bars = [each for each in shown if each["type"] == "progress" and "stopped after" in each["description"]]
+    assert len(bars) == 2
+    assert all(0 < bar["data"] < 100 for bar in bars)
 
     process = store.start("run", "endless", "endless_drope_25")
     wait_until(lambda: continued(store, "pretrain") and continued(store, "recalibrate"))
     interrupt(process)
 
 
-def test_cancelling_a_deployed_run_checkpoints_every_running_stage(tmp_path: Path, prefect_server: str) -> None:
+def test_cancelling_a_deployed_run_checkpoints_every_running_stage(
+    tmp_path: Path, prefect_server: str, webhook: ReceivingWebhook
+) -> None:
     """A worker sends SIGTERM to the flow's process alone: its main thread must tell the threads of all stages."""
     store = Miniseries(tmp_path, str(tmp_path / "store"), {"PREFECT_API_URL": prefect_server, **TOGETHER})
     store.json("make", "endless_drope_25", "pretrain")
     environment = {
         **store.environment_for({}),
+        "MINISERIES_WEBHOOK": webhook.url,
         "PREFECT_HOME": str(tmp_path / "prefect"),
         "PREFECT_WORKER_QUERY_SECONDS": "1",
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'support'}",
@@ -191,6 +214,9 @@ def test_cancelling_a_deployed_run_checkpoints_every_running_stage(tmp_path: Pat
         finally:
             end_family(psutil.Process(process.pid))
     assert run["state_type"] == "CANCELLED"
+    (told,) = webhook.received
+    assert (told["event"], told["run"]) == ("cancelled", "endless and 1 more")
+    assert run["id"] in told["url"]
     after = [max(checkpoints(store, kind)) for kind in ("pretrain", "recalibrate")]
     assert all(new > old for new, old in zip(after, before, strict=True))
     leases = [json.loads(path.read_text()) for path in Path(store.store).glob("*/*/lease.json")]
