@@ -104,7 +104,8 @@ class BatchScript:
             if name not in OF_THE_SUBMITTER and (name in KEPT or not name.startswith(("SLURM_", "SBATCH_", "SRUN_")))
         }
         more = self.commission.assignment.environment(self.commission.stage)
-        return {**inherited, **more, "MINISERIES_STORE": store_url, "MINISERIES_DISPATCH": "inline"}
+        ours = {"STORE": store_url, "DISPATCH": "inline", "SLURM_FOLDER": str(self.settings.folder)}
+        return {**inherited, **more, **{f"MINISERIES_{name}": value for name, value in ours.items()}}
 
     @property
     def _is_ranked(self) -> bool:

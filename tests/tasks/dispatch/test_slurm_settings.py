@@ -118,10 +118,12 @@ def test_the_job_inherits_secrets_and_settings_but_its_script_and_arguments_hold
     monkeypatch.setenv("MINISERIES_GPU_JOBS", "3")
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("SLURM_CONF", "/etc/slurm.conf")
+    monkeypatch.setenv("MINISERIES_SLURM_FOLDER", "jobs")
     job = script("pretrain")
     environment = job.environment("s3://bucket/store")
     assert "sesame" not in job.text() + " ".join(job.arguments())
     assert environment["AWS_SECRET_ACCESS_KEY"] == "sesame"
     assert (environment["MINISERIES_DISPATCH"], environment["MINISERIES_STORE"]) == ("inline", "s3://bucket/store")
+    assert environment["MINISERIES_SLURM_FOLDER"] == str(Path("jobs").absolute())
     assert environment["SLURM_CONF"] == "/etc/slurm.conf"
     assert not {"MINISERIES_GPU_JOBS", "SLURM_JOB_ID"} & environment.keys()
