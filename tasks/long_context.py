@@ -9,13 +9,16 @@ from tasks.launch import Launcher
 from tasks.metrics import decimal
 from tasks.stage_task import stage_task
 
+PLAIN = "bits_per_byte/plain/"
+
 
 def summary(metrics: Mapping[str, object]) -> str:
     """What a person wants to read beside the finished stage: the greatest length, read as it is."""
-    plain = [name for name in metrics if name.startswith("bits_per_byte/plain/")]
-    if not plain:
+    factors = [int(name[len(PLAIN) : -1]) for name in metrics if name.startswith(PLAIN)]
+    if not factors:
         return "no held-out text is long enough"
-    return f"{decimal(metrics, plain[-1])} bits per byte at {plain[-1].rsplit('/', 1)[1]}"
+    longest = max(factors)
+    return f"{decimal(metrics, f'{PLAIN}{longest}x')} bits per byte at {longest}x"
 
 
 long_context = stage_task(StageKind.LONG_CONTEXT, launcher=Launcher.PROCESS, retries=1, summary=summary)
