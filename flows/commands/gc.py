@@ -60,7 +60,8 @@ def collect_garbage(wanted: Wanted, *, yes: bool) -> None:
     _require_consent(found, wanted, yes=yes)
     with stop_once():
         done = _collect(store, settings, found, wanted)
-    marks = f"{len(done.marked)} marked, to be deleted by a `miniseries gc` in {wanted.window_days:g} days or later"
+    due = f", to be deleted by a `miniseries gc` in {wanted.window_days:g} days or later" if done.marked else ""
+    marks = f"{len(done.marked)} marked{due}"
     freed = f"{len(done.deleted)} deleted ({data_size(done.deleted_bytes)})"
     busy = f"; {len(done.busy)} in use just now, left for the next time" if done.busy else ""
     kept = f"; {len(done.kept)} needed again and kept" if done.kept else ""
