@@ -59,8 +59,9 @@ def flow_runs(client: SyncPrefectClient, ids: Sequence[UUID]) -> list[FlowRun]:
 def abandoned(client: SyncPrefectClient, workers: Collection[str], alive: Collection[UUID]) -> list[FlowRun]:
     """Runs that these workers, which are gone, had taken from the queue, and that are neither ended nor alive.
 
-    Their supervisor was killed, or had only just begun. The server would hear of it too, but late: after three missed
-    heartbeats, and when it was restarted itself, not before a quarter of an hour (it orders events in its memory).
+    Their supervisor was killed, or had only just begun. The server would find out too, but late: after three missed
+    heartbeats; and where it was restarted meanwhile and the run was young, it waits a quarter of an hour for the event
+    that this one follows, which it has in its memory only.
     """
     from prefect.client.schemas.filters import (
         FlowRunFilter,

@@ -7,10 +7,10 @@ when it fails or is interrupted; what an earlier one started goes on.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 import psutil
@@ -38,9 +38,6 @@ from flows.local.server import (
     start_server,
 )
 from flows.local.workers import Worker, await_workers, heartbeats, start_worker, worker_log, workers
-
-if TYPE_CHECKING:
-    from prefect.client.orchestration import SyncPrefectClient
 
 WATCH_SECONDS = 0.5
 GRACE_SECONDS = 10.0  # for our server, without runs
@@ -82,6 +79,7 @@ def bring_up(folder: InstallationFolder, wanted: Wanted, store_url: str, say: Sa
         undo.callback(_restore_record, folder, before)
         record = _with_server(folder, before, wanted, say, undo)
         server_started = record.server is not None and record.server != (before and before.server)
+        _put_back(folder, record, say)
         record, is_named = _with_profile(folder, record, undo)
         write_record(folder, record)
         installation = _with_the_rest(folder, record, wanted, store_url, say, undo)
@@ -198,7 +196,6 @@ def _with_the_rest(
         missing = [worker for worker in here if worker.name not in kept]
         if missing:
             say(f"workers: starting {', '.join(worker.name for worker in missing)}")
-        _put_back(client, folder, missing, say)
         heard = heartbeats(client, missing)
         started: dict[Worker, Process] = {}
         undo.callback(_end_workers, folder, kept, started)
@@ -231,13 +228,20 @@ def _kept(folder: InstallationFolder, record: Record, here: list[Worker], wanted
     return {name: process for name, process in living.items() if name not in leaving}
 
 
-def _put_back(client: SyncPrefectClient, folder: InstallationFolder, gone: Sequence[Worker], say: Say) -> None:
-    """The runs of workers that died, as far as these died too: when a machine lost power, all of them."""
-    alive = set(supervisors(folder.mark).values())
-    lost = abandoned(client, {worker.name for worker in gone}, alive)
-    if lost:
-        say(f"flow runs: {', '.join(run.name for run in lost)} had died with this machine's processes; they continue")
-        put_back(client, lost)
+def _put_back(folder: InstallationFolder, record: Record, say: Say) -> None:
+    """The runs of workers that died, as far as these died too: when a machine lost power, all of them.
+
+    As soon as the server answers: so the server orders what follows, above all what it does itself about runs whose
+    heartbeat it missed, after a state that it has seen, and acts on it at once.
+    """
+    gone = {name for name, process in record.workers.items() if not lives(process, folder.mark)}
+    if not gone:
+        return
+    with client_of(record.api_url) as client:
+        lost = abandoned(client, gone, alive=set(supervisors(folder.mark).values()))
+        if lost:
+            say(f"flow runs: {', '.join(run.name for run in lost)} died with this machine's processes; they continue")
+            put_back(client, lost)
 
 
 def _restore_record(folder: InstallationFolder, before: Record | None) -> None:
