@@ -33,7 +33,7 @@ def resumed(scene: Scene, struck: Run | None, again: int) -> str:
     if taken is None or made.at < taken.at:
         return "it was made already" if made.at < strike.at else "went on, nothing was lost"
     after = f"after {taken.at - strike.at:.1f} s"
-    if taken.run == struck.process.pid:
+    if taken.run == strike.run:
         return f"by itself {after}"
     if taken.run in first:
         return f"taken over by another run {after}"
