@@ -41,7 +41,7 @@ def _take_down(yes: bool, say: Callable[[str], None]) -> Stopped | None:
 
 
 def _require_agreement(names: list[str]) -> None:
-    runs = f"{len(names)} runs are under way: {', '.join(names)}" if len(names) > 1 else f"{names[0]} is under way"
+    runs = f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} under way"
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise InstallationError(
             f"{runs}; `miniseries down --yes` has that checkpoint and stop, and the next `miniseries up` continues it"
@@ -51,12 +51,12 @@ def _require_agreement(names: list[str]) -> None:
 
 def _lines(stopped: Stopped) -> list[str]:
     parts = [
-        f"{len(stopped.flow_runs)} flow runs, which the next `miniseries up` continues" if stopped.flow_runs else "",
-        f"{len(stopped.workers)} workers" if stopped.workers else "",
+        f"flow runs: {len(stopped.flow_runs)} (the next `miniseries up` continues)" if stopped.flow_runs else "",
+        f"workers: {len(stopped.workers)}" if stopped.workers else "",
         "the server" if stopped.servers else "",
-        f"{stopped.others} processes that were left" if stopped.others else "",
+        f"other processes: {stopped.others}" if stopped.others else "",
     ]
-    lines = [f"stopped: {', '.join(filter(None, parts)) or 'nothing was running any more'}"]
+    lines = [f"stopped: {'; '.join(filter(None, parts)) or 'nothing was running any more'}"]
     if stopped.profile:
         lines.append(f"put back: {stopped.profile}")
     return lines
