@@ -1,0 +1,239 @@
+"""MINISERIES_DISPATCH=deployment: heavy stages as runs of gpu-job/h100; a real server, real workers and torchrun."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect_api import PrefectApi
+from running import Miniseries, wait_until
+
+from artifacts.address import Address
+from artifacts.lease import HeldLease
+from artifacts.store import Store
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("finished")]
+FLOWS = "tests/support/micro_flow.py"
+GPU_POOL = "dispatch-gpu"
+BASE = ("--layout", "native", "--phase", "base", "--yes", "--json")  # of `export`: what a base needs, told on stderr
+WORKERS = {"MINISERIES_CHECKPOINT_SECONDS": "0.2", "MINISERIES_PROCESSES": "1"}
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Miniseries:
+    """A store with everything that the first pretraining segments of both families read."""
+    home = tmp_path_factory.mktemp("prepared")
+    store = Miniseries(home, str(home / "store"))
+    for tag in ("micro", "endless"):
+        store.json("make", tag, "pack")
+    return store
+
+
+@pytest.fixture(scope="module")
+def undisturbed(prepared: Miniseries, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The hashes of the first segment of `endless`, made here and in one go."""
+    store = prepared.on_copy(tmp_path_factory.mktemp("undisturbed"))
+    store.json("make", "endless_drope_25", "pretrain")
+    return hashes(store)
+
+
+@pytest.fixture(scope="module")
+def api(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectApi]:
+    """A server with a GPU pool, on which two workers run one job each, and a pool with a worker for pipelines."""
+    server, home = PrefectApi(prefect_server), tmp_path_factory.mktemp("prefect")
+    for pool in (GPU_POOL, "dispatch-cpu"):
+        server.create_pool(pool)
+    server.deploy(
+        home,
+        {"name": "h100", "entrypoint": f"{FLOWS}:gpu_job", "work_pool": {"name": GPU_POOL}},
+        {
+            "name": "endless",
+            "entrypoint": f"{FLOWS}:pipeline",
+            "parameters": {"tag": "endless_drope_25", "until": "native-base"},
+            "work_pool": {"name": "dispatch-cpu"},
+        },
+    )
+    with ExitStack() as workers:
+        for name, pool in (("one", GPU_POOL), ("two", GPU_POOL), ("pipelines", "dispatch-cpu")):
+            (home / name).mkdir()
+            workers.enter_context(server.worker(home / name, pool, WORKERS))
+        yield server
+
+
+@pytest.fixture
+def delegating(prepared: Miniseries, api: PrefectApi, tmp_path: Path) -> Miniseries:
+    """The command line on a store of its own, which is that of the GPU jobs too."""
+    environment = {"PREFECT_API_URL": api.url, "MINISERIES_DISPATCH": "deployment"}
+    store = replace(prepared.on_copy(tmp_path), environment=environment)
+    for deployment in ("gpu-job/h100", "pipeline/endless"):
+        variables = store.environment_for({})
+        api.set_environment(
+            deployment,
+            {
+                name: variables[name]
+                for name in ("MINISERIES_STORE", "HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME")
+            }
+            | {"MINISERIES_DISPATCH": "deployment"},  # which a GPU job must not heed
+        )
+    return store
+
+
+def hashes(store: Miniseries) -> dict[str, str]:
+    """sha256 of everything in the segment that has no clock in it."""
+    (manifest,) = store.manifests("pretrain")
+    wanted = ("model.safetensors", "optimizer.safetensors", "loss.jsonl", "state.json")
+    return {file["path"]: file["sha256"] for file in manifest["files"] if file["path"] in wanted}
+
+
+def heavy_stage(store: Miniseries, tag: str, kind: str) -> dict[str, Any]:
+    """As `plan` lists it."""
+    plan = store.json("plan", tag, "--json")
+    return next(stage for stage in plan["stages"] if stage["kind"] == kind)
+
+
+def gpu_jobs(api: PrefectApi, store: Miniseries, key: str) -> list[dict[str, Any]]:
+    """The GPU jobs of a stage, the last one is the newest."""
+    return api.gpu_jobs(Store.open(store.store).url, key)
+
+
+def resumed_steps(store: Miniseries, kind: str) -> list[int]:
+    """The steps from which attempts continued, by their logs."""
+    logs = store.home.glob(f"state/**/{kind}/*.log")
+    lines = [line for log in logs for line in log.read_text().splitlines() if "continuing at step" in line]
+    return sorted(int(line.split("continuing at step ")[1].split()[0]) for line in lines)
+
+
+def read_until(process: subprocess.Popen[str], words: str) -> str:
+    """The line of the command's progress that has these words."""
+    assert process.stderr is not None
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if words in line:
+            return line
+    raise AssertionError(f"it never said {words!r}: {lines}")
+
+
+@pytest.fixture
+def started(delegating: Miniseries) -> Iterator[list[subprocess.Popen[str]]]:
+    """What a test has started; it ends with the test, and its GPU jobs with it."""
+    processes: list[subprocess.Popen[str]] = []
+    yield processes
+    for process in processes:
+        process.terminate()
+        process.communicate()
+
+
+def test_two_tags_at_once_share_their_trunk_on_two_workers_and_no_stage_is_made_twice(
+    api: PrefectApi, delegating: Miniseries, started: list[subprocess.Popen[str]]
+) -> None:
+    tags = ("micro_drope_25", "micro_drope_50")
+    started += [delegating.start("export", tag, *BASE) for tag in tags]
+    for process in started:
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+        assert "of gpu-job/h100 (" in errors
+    made = [*delegating.manifests("pretrain"), *delegating.manifests("recalibrate")]
+    assert len(made) == 4
+    assert {manifest["attempt"].partition("-")[0] for manifest in made} == {"0001"}
+    for manifest in made:
+        *crashed, run = gpu_jobs(api, delegating, manifest["key"])
+        assert {each["run_count"] for each in crashed} <= {0}  # a busy server may not let a worker start one
+        assert (run["state_name"], run["run_count"]) == ("Completed", 1)
+        assert f"[{manifest['key'][:8]}]" in run["name"]
+    place = api.send("GET", f"task_runs/{run['parent_task_run_id']}")
+    assert place["name"] == f"run {len(crashed) + 1} of gpu-job/h100: {run['name']}"
+    wait_until(lambda: not {"PENDING", "RUNNING"} & set(api.task_runs(place["flow_run_id"]).values()))
+
+
+def test_what_another_run_makes_is_waited_for_here_and_a_gpu_job_that_comes_upon_it_ends_as_held(
+    api: PrefectApi, delegating: Miniseries, started: list[subprocess.Popen[str]]
+) -> None:
+    stage = heavy_stage(delegating, "micro_drope_25", "pretrain")
+    address = Address(stage["kind"], stage["name"], stage["key"])
+    lease = Store.open(delegating.store).leases.acquire(address, purpose="another run", ttl=600)
+    assert isinstance(lease, HeldLease)
+    started.append(delegating.start("export", "micro_drope_25", *BASE))
+    assert f"process {os.getpid()}" in read_until(started[0], "waiting for process")
+    assert gpu_jobs(api, delegating, stage["key"]) == []
+
+    deployment = api.send("GET", "deployments/name/gpu-job/h100")
+    run = api.send(
+        "POST",
+        f"deployments/{deployment['id']}/create_flow_run",
+        {"state": {"type": "SCHEDULED"}, "parameters": {"tag": "micro_drope_25", "key": stage["key"]}},
+    )
+    run = api.wait_for(run["id"], "COMPLETED")
+    assert run["state_name"] == "Held"
+    assert f"[{stage['key'][:8]}]" in run["name"]
+    assert api.task_runs(run["id"]) == {}
+
+    lease.release()
+    read_until(started[0], "handed to run")
+
+
+def test_a_cancelled_pipeline_takes_its_gpu_job_along_and_another_that_waits_goes_on_from_the_checkpoint(
+    api: PrefectApi,
+    delegating: Miniseries,
+    undisturbed: dict[str, str],
+    started: list[subprocess.Popen[str]],
+) -> None:
+    key = heavy_stage(delegating, "endless_drope_25", "pretrain")["key"]
+    api.pause_pool(GPU_POOL, is_paused=True)
+    first = api.start("pipeline/endless")
+    wait_until(lambda: gpu_jobs(api, delegating, key))
+    started.append(delegating.start("export", "endless_drope_25", *BASE))
+    read_until(started[0], "following run 1 of gpu-job/h100")
+    api.pause_pool(GPU_POOL, is_paused=False)
+    wait_until(delegating.checkpoint("pretrain"))
+    *_, job = gpu_jobs(api, delegating, key)
+    api.cancel(first["id"])
+    api.wait_for(first["id"], "CANCELLED")
+    api.wait_for(job["id"], "CANCELLED")
+
+    read_until(started[0], "handed to run")
+    wait_until(lambda: delegating.manifests("pretrain"))
+    assert hashes(delegating) == undisturbed
+    (step,) = resumed_steps(delegating, "pretrain")
+    assert step > 0
+
+
+def test_a_gpu_job_that_is_killed_is_replaced_and_a_stopped_command_line_has_its_job_checkpoint(
+    api: PrefectApi,
+    delegating: Miniseries,
+    undisturbed: dict[str, str],
+    started: list[subprocess.Popen[str]],
+) -> None:
+    key = heavy_stage(delegating, "endless_drope_25", "pretrain")["key"]
+    started.append(delegating.start("export", "endless_drope_25", *BASE))
+    wait_until(delegating.checkpoint("pretrain"))
+    *_, job = gpu_jobs(api, delegating, key)
+    os.kill(int(job["infrastructure_pid"].rpartition(":")[2]), signal.SIGKILL)
+    api.wait_for(job["id"], "CRASHED")
+    wait_until(lambda: delegating.manifests("pretrain"))
+    assert hashes(delegating) == undisturbed
+    assert resumed_steps(delegating, "pretrain")[0] > 0
+
+    wait_until(delegating.checkpoint("recalibrate"))
+    before = max(path.parent.name for path in delegating.checkpoint("recalibrate")())
+    started[0].send_signal(signal.SIGTERM)
+    _, errors = started[0].communicate()
+    assert started[0].returncode == 128 + signal.SIGTERM, errors
+    *_, job = gpu_jobs(api, delegating, heavy_stage(delegating, "endless_drope_25", "recalibrate")["key"])
+    assert api.wait_for(job["id"], "CANCELLED")["state_name"] == "Cancelled"
+    assert max(path.parent.name for path in delegating.checkpoint("recalibrate")()) > before
+
+
+def test_without_a_server_or_a_deployment_there_is_one_line(miniseries: Miniseries, prefect_server: str) -> None:
+    done = miniseries.run("run", "micro", "--yes", MINISERIES_DISPATCH="deployment", PREFECT_API_URL="")
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("miniseries: ")]
+    assert "MINISERIES_DISPATCH=deployment needs a Prefect server" in line
+    assert "Traceback" not in done.stderr
