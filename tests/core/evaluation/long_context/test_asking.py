@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from conftest import TRAINED, some_texts
+from long_context_bench import TRAINED, some_texts
 
 from core.data.tokenizer import Tokenizer
 from core.evaluation.long_context.asking import Asker, QueryRecord, TrialRecord, Writing, is_right, names_all

@@ -10,7 +10,7 @@ from typing import Any
 from zipfile import ZipFile
 
 import pytest
-from conftest import MEASURED, TRAINED, Bench, some_texts
+from long_context_bench import MEASURED, TRAINED, Bench, some_texts
 
 from core.data.tokenizer import Tokenizer
 from core.evaluation.long_context.longbench import LongQuestion, f1, question_prompt

@@ -6,9 +6,9 @@ from random import Random
 
 import numpy as np
 import pytest
-from conftest import some_texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from long_context_bench import some_texts
 
 from core.data.tokenizer import Tokenizer
 from core.evaluation.long_context.haystack import Haystack

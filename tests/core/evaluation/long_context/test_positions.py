@@ -8,9 +8,9 @@ from math import log
 import numpy as np
 import pytest
 import torch
-from conftest import TRAINED
 from hypothesis import given
 from hypothesis import strategies as st
+from long_context_bench import TRAINED
 
 from core.data.tokenizer import Tokenizer
 from core.evaluation.bits_per_byte import tally_rows

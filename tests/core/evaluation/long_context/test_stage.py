@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MEASURED, TRAINED, Bench
+from long_context_bench import MEASURED, TRAINED, Bench
 
 from core.evaluation.long_context import stage
 from core.evaluation.long_context.tables import Raw, make_tables
