@@ -207,7 +207,7 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     found = shutil.which("initdb") or (str(programs[-1]) if programs else None)
     if found is None:
         pytest.skip("PostgreSQL is not installed here")
-    bin_folder, port = Path(found).parent, free_port()
+    bin_folder, port = Path(found).resolve().parent, free_port()
     # it refuses to be root, and another user cannot enter pytest's folders
     folder = Path(subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip())
     as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"] if os.geteuid() == 0 else []
