@@ -84,7 +84,10 @@ class GpuPool:
     def submit(self, commission: Commission) -> Job:
         """See `Scheduler`."""
         with asking():
-            attempt = 1 + max(map(_attempt, self._runs(commission, list(StateType))), default=0)
+            runs = self._runs(commission, list(StateType))
+            if active := [run for run in runs if run.state_type in ACTIVE]:
+                return _GpuJob(self._client, max(active, key=_attempt))  # another flow run was faster
+            attempt = 1 + max(map(_attempt, runs), default=0)
             place = _place(self._client, commission, attempt)
             try:
                 run = self._created(commission, attempt, place)
