@@ -87,27 +87,25 @@ def test_up_again_starts_nothing(installation: LocalInstallation) -> None:
     assert record(installation) == before
 
 
-def test_another_number_of_gpu_slots_is_that_many_workers_which_take_one_run_each(
+def test_a_gpu_slot_is_a_worker_that_takes_one_run_and_a_worker_that_died_is_started_again(
     installation: LocalInstallation,
 ) -> None:
-    before = record(installation)["workers"]
-    more = installation.miniseries("up", "--gpu-slots", "2")
-    assert sum(worker["pool"] == "h100" for worker in more["workers"]) == 2
-    assert {pool["name"]: pool["slots"] for pool in more["pools"]}["h100"] == 2
-    fewer = installation.miniseries("up")
-    assert sum(worker["pool"] == "h100" for worker in fewer["workers"]) == 1
-    (cpu,) = [name for name in before if name.endswith("-cpu")]
-    assert record(installation)["workers"][cpu] == before[cpu]
-
-
-def test_a_worker_that_died_is_started_again(installation: LocalInstallation) -> None:
     before = record(installation)
-    (name,) = [name for name in before["workers"] if name.endswith("-cpu")]
-    psutil.Process(before["workers"][name]["pid"]).kill()
-    assert installation.miniseries("up")["started"] == [name]
+    more = installation.miniseries("up", "--gpu-slots", "2")
+    slots = {worker["name"] for worker in more["workers"] if worker["pool"] == "h100"}
+    assert len(slots) == 2
+    assert set(more["started"]) == slots  # the GPUs are shared out anew; pipelines are not touched
+    assert {pool["name"]: pool["slots"] for pool in more["pools"]}["h100"] == 2
+
+    (cpu,) = set(record(installation)["workers"]) - slots
+    psutil.Process(before["workers"][cpu]["pid"]).kill()
+    fewer = installation.miniseries("up")
+    assert cpu in fewer["started"]
+    assert sum(worker["pool"] == "h100" for worker in fewer["workers"]) == 1
     after = record(installation)
-    assert after["workers"][name] != before["workers"][name]
+    assert after["workers"][cpu] != before["workers"][cpu]
     assert after["server"] == before["server"]
+    assert len(installation.processes()) == 3  # the server and two workers
 
 
 def test_a_server_that_is_named_is_used_and_goes_on_after_down(
@@ -115,12 +113,12 @@ def test_a_server_that_is_named_is_used_and_goes_on_after_down(
 ) -> None:
     api = record(installation)["api_url"]
     guest = replace(elsewhere, variables={"PREFECT_API_URL": api})
-    up = guest.miniseries("up")
+    up = guest.miniseries("up", "--pool", "cpu")
     assert (up["api"], up["server"], up["profile"]) == (api, None, None)
-    assert len(guest.processes()) == len(up["workers"]) == 2
+    assert len(guest.processes()) == len(up["workers"]) == 1
     down = guest.miniseries("down")
     assert down["servers"] == 0
-    assert len(down["workers"]) == 2
+    assert len(down["workers"]) == 1
     assert guest.processes() == []
     assert ask(api, "health") is True
 
