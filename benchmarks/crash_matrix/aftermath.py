@@ -75,8 +75,12 @@ def cancel_job(scene: Scene) -> None:
 
 
 def _wake_when_told(scene: Scene) -> None:
-    """Wake the rank, which was stopped, when SIGTERM waits for it: as if the request had come through at once."""
-    scene.until("the request to stop", lambda: any(map(_is_told, scene.processes())))
+    """Wake the rank, which was stopped, when SIGTERM waits for it, as if the request had come through at once.
+
+    Or when the first run has ended without passing a request on.
+    """
+    first = scene.started[0].process
+    scene.until("the request to stop", lambda: any(map(_is_told, scene.processes())) or first.poll() is not None)
     scene.go_on()
 
 
