@@ -44,7 +44,7 @@ ACTIVE = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.P
 
 def require_server() -> None:
     """Raise `SettingsError` unless Prefect is told of a server that others can reach too."""
-    if PREFECT_API_URL.value() is None:
+    if not PREFECT_API_URL.value():  # a variable that is set to nothing names no server either
         raise SettingsError(
             "MINISERIES_DISPATCH=deployment needs a Prefect server, and neither PREFECT_API_URL nor a Prefect profile "
             "names one; start one with `miniseries up`, or unset MINISERIES_DISPATCH to train here"
