@@ -38,7 +38,8 @@ def resumed(scene: Scene, struck: Run | None, again: int) -> str:
     if taken.run in first:
         return f"taken over by another run {after}"
     if scene.case.gpu_pool:
-        return f"by {'itself' if again == 0 else 'the same command'}, in another GPU job {after}"
+        asked = "same command" if again and scene.case.runs == 1 else "by itself"
+        return f"{asked}, in another GPU job {after}"
     return f"same command{'' if again < 2 else f', {again} times'}"
 
 
