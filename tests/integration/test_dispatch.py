@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from prefect_api import PrefectApi
-from running import Miniseries, wait_until
+from running import ROOT, Miniseries, wait_until
 
 from artifacts.address import Address
 from artifacts.lease import HeldLease
@@ -164,12 +166,7 @@ def test_what_another_run_makes_is_waited_for_here_and_a_gpu_job_that_comes_upon
     assert f"process {os.getpid()}" in read_until(started[0], "waiting for process")
     assert gpu_jobs(api, delegating, stage["key"]) == []
 
-    deployment = api.send("GET", "deployments/name/gpu-job/h100")
-    run = api.send(
-        "POST",
-        f"deployments/{deployment['id']}/create_flow_run",
-        {"state": {"type": "SCHEDULED"}, "parameters": {"tag": "micro_drope_25", "key": stage["key"]}},
-    )
+    run = api.start("gpu-job/h100", tag="micro_drope_25", key=stage["key"])
     run = api.wait_for(run["id"], "COMPLETED")
     assert run["state_name"] == "Held"
     assert f"[{stage['key'][:8]}]" in run["name"]
@@ -229,6 +226,32 @@ def test_a_gpu_job_that_is_killed_is_replaced_and_a_stopped_command_line_has_its
     *_, job = gpu_jobs(api, delegating, heavy_stage(delegating, "endless_drope_25", "recalibrate")["key"])
     assert api.wait_for(job["id"], "CANCELLED")["state_name"] == "Cancelled"
     assert max(path.parent.name for path in delegating.checkpoint("recalibrate")()) > before
+
+
+def test_a_gpu_job_does_not_outlive_who_supervises_it(
+    api: PrefectApi, delegating: Miniseries, tmp_path: Path, started: list[subprocess.Popen[str]]
+) -> None:
+    key = heavy_stage(delegating, "endless_drope_25", "pretrain")["key"]
+    api.pause_pool(GPU_POOL, is_paused=True)
+    run = api.start("gpu-job/h100", tag="endless_drope_25", key=key)
+    supervisor = subprocess.Popen(
+        [sys.executable, "-m", "prefect", "flow-run", "execute", run["id"]],
+        cwd=ROOT,
+        env={**api.environment(tmp_path), **delegating.environment_for({}), **WORKERS},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    started.append(supervisor)
+    wait_until(delegating.checkpoint("pretrain"))
+    below = psutil.Process(supervisor.pid).children(recursive=True)
+    before = max(path.parent.name for path in delegating.checkpoint("pretrain")())
+    supervisor.kill()
+    psutil.wait_procs(below, timeout=300)
+    assert not [process for process in below if process.is_running()]
+    assert max(path.parent.name for path in delegating.checkpoint("pretrain")()) >= before
+    assert not delegating.manifests("pretrain")
+    api.pause_pool(GPU_POOL, is_paused=False)
 
 
 def test_without_a_server_or_a_deployment_there_is_one_line(miniseries: Miniseries, prefect_server: str) -> None:

@@ -51,10 +51,11 @@ class PrefectApi:
         """A flow run as it is now."""
         return self.send("GET", f"flow_runs/{flow_run_id}")
 
-    def start(self, deployment: str) -> dict[str, Any]:
+    def start(self, deployment: str, **parameters: str) -> dict[str, Any]:
         """A new run of a deployment."""
         found = self.send("GET", f"deployments/name/{deployment}")
-        return self.send("POST", f"deployments/{found['id']}/create_flow_run", {"state": {"type": "SCHEDULED"}})
+        body = {"state": {"type": "SCHEDULED"}, "parameters": parameters}
+        return self.send("POST", f"deployments/{found['id']}/create_flow_run", body)
 
     def cancel(self, flow_run_id: str) -> None:
         """What the button in the UI does."""
