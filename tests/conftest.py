@@ -1,7 +1,8 @@
 """Settings of the whole suite.
 
-Property tests never fail because a busy machine was slow. With `-n` (two processes in `make test`) the tests
-of one file stay in one process, for their fixtures; so do files that share a costly one, by `xdist_group`.
+Property tests never fail because a busy machine was slow. With `-n` (three processes in `make test`) the tests
+of one file stay in one process, for their fixtures; so do files that share a costly one, by `xdist_group`. The long
+groups of tests/integration begin first: they wait for servers while others compute, and none is left over at the end.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ settings.load_profile("no-deadline")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the tests of each file that names no group."""
+    """Group the tests of each file that names no group, long groups first."""
+    items.sort(key=lambda item: "integration" not in item.path.parts)
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.path.name))

@@ -12,7 +12,7 @@ from benchmarks.crash_matrix.cases import all_cases
 from benchmarks.crash_matrix.play import play
 from benchmarks.crash_matrix.preparation import prepare
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("finished")]  # the group that shares the Prefect server
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("crash matrix")]
 
 KILLED = "SIGKILL of all processes of one run at once, folder, 2"
 ZOMBIE = "zombie amid a checkpoint, continued while another run trains, folder, 2"

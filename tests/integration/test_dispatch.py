@@ -21,7 +21,7 @@ from artifacts.address import Address
 from artifacts.lease import HeldLease
 from artifacts.store import Store
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("finished")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("dispatch")]
 FLOWS = "tests/support/micro_flow.py"
 GPU_POOL = "dispatch-gpu"
 BASE = ("--layout", "native", "--phase", "base", "--yes", "--json")  # of `export`: what a base needs, told on stderr

@@ -28,7 +28,7 @@ from tasks.launch import Launcher
 from tasks.perform import Assignment
 from tasks.settings import SettingsError, settings_from_environment
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("finished")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("dispatch")]
 HEAVY = [stage for stage in stages_of("tiny").values() if stage.definition.resource is Resource.GPU]
 POOL = "no-worker"
 
