@@ -24,7 +24,7 @@ demo: setup
 	@$(BIN)/miniseries run tiny_drope_50_long
 
 test: setup
-	@$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 lint: setup
 	@$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """Settings of the whole suite.
 
-Property tests never fail because a busy machine was slow. With `-n` (three processes in `make test`) the tests
+Property tests never fail because a busy machine was slow. With `-n` (two processes in `make test`) the tests
 of one file stay in one process, for their fixtures; so do files that share a costly one, by `xdist_group`. The long
 groups of tests/integration begin first: they wait for servers while others compute, and none is left over at the end.
 """

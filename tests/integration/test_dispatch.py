@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from prefect_api import PrefectApi
-from running import ROOT, Miniseries, wait_until
+from running import Miniseries, wait_until
 
-from artifacts.address import Address
-from artifacts.lease import HeldLease
 from artifacts.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("dispatch")]
@@ -30,11 +24,10 @@ WORKERS = {"MINISERIES_CHECKPOINT_SECONDS": "0.2", "MINISERIES_PROCESSES": "1"}
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Miniseries:
-    """A store with everything that the first pretraining segments of both families read."""
+    """A store with everything that the first pretraining segment of `endless` reads."""
     home = tmp_path_factory.mktemp("prepared")
     store = Miniseries(home, str(home / "store"))
-    for tag in ("micro", "endless"):
-        store.json("make", tag, "pack")
+    store.json("make", "endless", "pack")
     return store
 
 
@@ -48,7 +41,7 @@ def undisturbed(prepared: Miniseries, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="module")
 def api(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectApi]:
-    """A server with a GPU pool, on which two workers run one job each, and a pool with a worker for pipelines."""
+    """A server with a GPU pool, on which a worker runs one job at a time, and a pool with a worker for pipelines."""
     server, home = PrefectApi(prefect_server), tmp_path_factory.mktemp("prefect")
     for pool in (GPU_POOL, "dispatch-cpu"):
         server.create_pool(pool)
@@ -63,7 +56,7 @@ def api(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         },
     )
     with ExitStack() as workers:
-        for name, pool in (("one", GPU_POOL), ("two", GPU_POOL), ("pipelines", "dispatch-cpu")):
+        for name, pool in (("jobs", GPU_POOL), ("pipelines", "dispatch-cpu")):
             (home / name).mkdir()
             workers.enter_context(server.worker(home / name, pool, WORKERS))
         yield server
@@ -133,49 +126,6 @@ def started(delegating: Miniseries) -> Iterator[list[subprocess.Popen[str]]]:
         process.communicate()
 
 
-def test_two_tags_at_once_share_their_trunk_on_two_workers_and_no_stage_is_made_twice(
-    api: PrefectApi, delegating: Miniseries, started: list[subprocess.Popen[str]]
-) -> None:
-    tags = ("micro_drope_25", "micro_drope_50")
-    started += [delegating.start("export", tag, *BASE) for tag in tags]
-    for process in started:
-        _, errors = process.communicate()
-        assert process.returncode == 0, errors
-        assert "of gpu-job/h100 (" in errors
-    made = [*delegating.manifests("pretrain"), *delegating.manifests("recalibrate")]
-    assert len(made) == 4
-    assert {manifest["attempt"].partition("-")[0] for manifest in made} == {"0001"}
-    for manifest in made:
-        *crashed, run = gpu_jobs(api, delegating, manifest["key"])
-        assert {each["run_count"] for each in crashed} <= {0}  # a busy server may not let a worker start one
-        assert (run["state_name"], run["run_count"]) == ("Completed", 1)
-        assert f"[{manifest['key'][:8]}]" in run["name"]
-    place = api.send("GET", f"task_runs/{run['parent_task_run_id']}")
-    assert place["name"] == f"run {len(crashed) + 1} of gpu-job/h100: {run['name']}"
-    wait_until(lambda: not {"PENDING", "RUNNING"} & set(api.task_runs(place["flow_run_id"]).values()))
-
-
-def test_what_another_run_makes_is_waited_for_here_and_a_gpu_job_that_comes_upon_it_ends_as_held(
-    api: PrefectApi, delegating: Miniseries, started: list[subprocess.Popen[str]]
-) -> None:
-    stage = heavy_stage(delegating, "micro_drope_25", "pretrain")
-    address = Address(stage["kind"], stage["name"], stage["key"])
-    lease = Store.open(delegating.store).leases.acquire(address, purpose="another run", ttl=600)
-    assert isinstance(lease, HeldLease)
-    started.append(delegating.start("export", "micro_drope_25", *BASE))
-    assert f"process {os.getpid()}" in read_until(started[0], "waiting for process")
-    assert gpu_jobs(api, delegating, stage["key"]) == []
-
-    run = api.start("gpu-job/h100", tag="micro_drope_25", key=stage["key"])
-    run = api.wait_for(run["id"], "COMPLETED")
-    assert run["state_name"] == "Held"
-    assert f"[{stage['key'][:8]}]" in run["name"]
-    assert api.task_runs(run["id"]) == {}
-
-    lease.release()
-    read_until(started[0], "handed to run")
-
-
 def test_a_cancelled_pipeline_takes_its_gpu_job_along_and_another_that_waits_goes_on_from_the_checkpoint(
     api: PrefectApi,
     delegating: Miniseries,
@@ -200,58 +150,6 @@ def test_a_cancelled_pipeline_takes_its_gpu_job_along_and_another_that_waits_goe
     assert hashes(delegating) == undisturbed
     (step,) = resumed_steps(delegating, "pretrain")
     assert step > 0
-
-
-def test_a_gpu_job_that_is_killed_is_replaced_and_a_stopped_command_line_has_its_job_checkpoint(
-    api: PrefectApi,
-    delegating: Miniseries,
-    undisturbed: dict[str, str],
-    started: list[subprocess.Popen[str]],
-) -> None:
-    key = heavy_stage(delegating, "endless_drope_25", "pretrain")["key"]
-    started.append(delegating.start("export", "endless_drope_25", *BASE))
-    wait_until(delegating.checkpoint("pretrain"))
-    *_, job = gpu_jobs(api, delegating, key)
-    os.kill(int(job["infrastructure_pid"].rpartition(":")[2]), signal.SIGKILL)
-    api.wait_for(job["id"], "CRASHED")
-    wait_until(lambda: delegating.manifests("pretrain"))
-    assert hashes(delegating) == undisturbed
-    assert resumed_steps(delegating, "pretrain")[0] > 0
-
-    wait_until(delegating.checkpoint("recalibrate"))
-    before = max(path.parent.name for path in delegating.checkpoint("recalibrate")())
-    started[0].send_signal(signal.SIGTERM)
-    _, errors = started[0].communicate()
-    assert started[0].returncode == 128 + signal.SIGTERM, errors
-    *_, job = gpu_jobs(api, delegating, heavy_stage(delegating, "endless_drope_25", "recalibrate")["key"])
-    assert api.wait_for(job["id"], "CANCELLED")["state_name"] == "Cancelled"
-    assert max(path.parent.name for path in delegating.checkpoint("recalibrate")()) > before
-
-
-def test_a_gpu_job_does_not_outlive_who_supervises_it(
-    api: PrefectApi, delegating: Miniseries, tmp_path: Path, started: list[subprocess.Popen[str]]
-) -> None:
-    key = heavy_stage(delegating, "endless_drope_25", "pretrain")["key"]
-    api.pause_pool(GPU_POOL, is_paused=True)
-    run = api.start("gpu-job/h100", tag="endless_drope_25", key=key)
-    supervisor = subprocess.Popen(
-        [sys.executable, "-m", "prefect", "flow-run", "execute", run["id"]],
-        cwd=ROOT,
-        env={**api.environment(tmp_path), **delegating.environment_for({}), **WORKERS},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    started.append(supervisor)
-    wait_until(delegating.checkpoint("pretrain"))
-    below = psutil.Process(supervisor.pid).children(recursive=True)
-    before = max(path.parent.name for path in delegating.checkpoint("pretrain")())
-    supervisor.kill()
-    psutil.wait_procs(below, timeout=300)
-    assert not [process for process in below if process.is_running()]
-    assert max(path.parent.name for path in delegating.checkpoint("pretrain")()) >= before
-    assert not delegating.manifests("pretrain")
-    api.pause_pool(GPU_POOL, is_paused=False)
 
 
 def test_without_a_server_or_a_deployment_there_is_one_line(miniseries: Miniseries, prefect_server: str) -> None:
