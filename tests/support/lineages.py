@@ -9,9 +9,9 @@ from typing import Any
 from committing import commit_files
 
 from artifacts.store import Store
+from core.lineage.ancestry import gather
 from core.planning.catalogue import stages_of
 from core.planning.stage import Stage
-from core.lineage.ancestry import gather
 from core.stages.identity import TrainingIdentity
 from core.stages.kind import StageKind
 
