@@ -1,4 +1,4 @@
-"""The suite relies on groups: without them a costly fixture is made once in every process, and twice the time is lost."""
+"""The suite relies on groups: without them a costly fixture is made once in every process, for twice the time."""
 
 from __future__ import annotations
 
