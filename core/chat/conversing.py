@@ -22,6 +22,13 @@ ReadLine = Callable[[], str]  # raises EOFError at the end
 
 def converse(session: Session, read_line: ReadLine) -> None:
     """Take lines from a person until they leave; whatever cannot be done is told, and the chat goes on."""
+    try:
+        _take_lines(session, read_line)
+    except KeyboardInterrupt:  # a second one, while the first was being told
+        return
+
+
+def _take_lines(session: Session, read_line: ReadLine) -> None:
     was_interrupted = False
     while True:
         try:

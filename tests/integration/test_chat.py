@@ -133,11 +133,11 @@ class Screen:
             self._unread = self._unread.partition(text)[2]
 
     def press_ctrl_c_until(self, happened: Callable[[str], bool]) -> None:
-        """Ctrl-C as a person does it, again after a minute of silence: CPython's readline has a moment between its
+        """Ctrl-C as a person does it, again after 20 s of silence: CPython's readline has a moment between its
         prompt and its select() in which one is only heard with the next key."""
         while not happened(self._unread):
             os.write(self._descriptor, b"\x03")
-            while not happened(self._unread) and select.select([self._descriptor], [], [], 60)[0]:
+            while not happened(self._unread) and select.select([self._descriptor], [], [], 20)[0]:
                 try:
                     self._read()
                 except OSError:  # the program has left its terminal

@@ -116,6 +116,17 @@ def test_ctrl_c_at_the_prompt_leaves_when_pressed_twice(on_terminal: Begin) -> N
     assert talk.written.count("Ctrl-C again or /quit leaves") == 2
 
 
+def test_a_second_ctrl_c_that_comes_while_the_first_is_told_leaves_too(on_terminal: Begin) -> None:
+    talk = on_terminal("coffee")
+
+    def interrupted(_text: str) -> None:
+        raise KeyboardInterrupt
+
+    talk.session.display.say = interrupted
+    converse(talk.session, Person(KeyboardInterrupt(), "hello", EOFError()))
+    assert not talk.session.messages
+
+
 def test_ctrl_c_stops_an_answer_and_a_second_one_leaves(on_terminal: Begin) -> None:
     talk = on_terminal("letters")
     show = talk.session.display.piece
