@@ -19,7 +19,8 @@ from artifacts.garbage.census import LEASE, MANIFEST, leftovers, names_of
 from artifacts.garbage.tombstone import TRASH, Tombstone, folder_of, tombstone_path
 from artifacts.lease import HeldLease, Leases
 from artifacts.lease_record import Holder
-from artifacts.manifest import Manifest, read_sealed, seal
+from artifacts.manifest import Manifest, seal
+from artifacts.records import Records
 from artifacts.storage import Listed, Storage
 from artifacts.transfer import at_once
 
@@ -43,6 +44,7 @@ class Trash:
 
     def __init__(self, storage: Storage, leases: Leases) -> None:
         self._storage = storage
+        self._records = Records(storage)
         self._leases = leases
 
     def tombstones(self) -> dict[str, Tombstone]:
@@ -156,14 +158,7 @@ class Trash:
         return [entry for entry in found if entry.path != LEASE]
 
     def _read(self, folder: str) -> Tombstone | None:
-        found = self._storage.read(tombstone_path(folder))
-        if found is None:
-            return None
-        where = f"{self._storage.url}/{tombstone_path(folder)}"
-        try:
-            return read_sealed(Tombstone, found.content, where)
-        except StoreError as error:
-            raise StoreError(f"{error}; delete that file: nothing else depends on it") from error
+        return self._records.read(tombstone_path(folder), Tombstone)
 
     def _has_expired(self, holder: Holder | None) -> bool:
         return holder is not None and self._leases.has_expired(holder)
