@@ -14,6 +14,7 @@ import psutil
 import pytest
 from running import Miniseries, end_family, wait_until
 from s3_server import Server, free_port, running_moto
+from segment_hashes import segment_hashes
 
 
 @pytest.fixture
@@ -60,6 +61,23 @@ def finished(tmp_path_factory: pytest.TempPathFactory, prefect_server: str) -> M
     assert done.returncode == 0, done.stderr
     (home / "output").write_text(done.stdout)
     return whole
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Miniseries:
+    """A store with everything that the first pretraining segment of `endless` reads. Copy it before changing it."""
+    home = tmp_path_factory.mktemp("prepared")
+    store = Miniseries(home, str(home / "store"))
+    store.json("make", "endless", "pack")
+    return store
+
+
+@pytest.fixture(scope="session")
+def undisturbed(prepared: Miniseries, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The hashes of the first segment of `endless`, made here and in one go."""
+    store = prepared.on_copy(tmp_path_factory.mktemp("undisturbed"))
+    store.json("make", "endless_drope_25", "pretrain")
+    return segment_hashes(store)
 
 
 @pytest.fixture(scope="session")

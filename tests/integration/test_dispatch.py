@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from prefect_api import PrefectApi
 from running import Miniseries, wait_until
+from segment_hashes import segment_hashes
 
 from artifacts.store import Store
 
@@ -20,23 +21,6 @@ FLOWS = "tests/support/micro_flow.py"
 GPU_POOL = "dispatch-gpu"
 BASE = ("--layout", "native", "--phase", "base", "--yes", "--json")  # of `export`: what a base needs, told on stderr
 WORKERS = {"MINISERIES_CHECKPOINT_SECONDS": "0.2", "MINISERIES_PROCESSES": "1"}
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Miniseries:
-    """A store with everything that the first pretraining segment of `endless` reads."""
-    home = tmp_path_factory.mktemp("prepared")
-    store = Miniseries(home, str(home / "store"))
-    store.json("make", "endless", "pack")
-    return store
-
-
-@pytest.fixture(scope="module")
-def undisturbed(prepared: Miniseries, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The hashes of the first segment of `endless`, made here and in one go."""
-    store = prepared.on_copy(tmp_path_factory.mktemp("undisturbed"))
-    store.json("make", "endless_drope_25", "pretrain")
-    return hashes(store)
 
 
 @pytest.fixture(scope="module")
@@ -78,13 +62,6 @@ def delegating(prepared: Miniseries, api: PrefectApi, tmp_path: Path) -> Miniser
             | {"MINISERIES_DISPATCH": "deployment"},  # which a GPU job must not heed
         )
     return store
-
-
-def hashes(store: Miniseries) -> dict[str, str]:
-    """sha256 of everything in the segment that has no clock in it."""
-    (manifest,) = store.manifests("pretrain")
-    wanted = ("model.safetensors", "optimizer.safetensors", "loss.jsonl", "state.json")
-    return {file["path"]: file["sha256"] for file in manifest["files"] if file["path"] in wanted}
 
 
 def heavy_stage(store: Miniseries, tag: str, kind: str) -> dict[str, Any]:
@@ -147,7 +124,7 @@ def test_a_cancelled_pipeline_takes_its_gpu_job_along_and_another_that_waits_goe
 
     read_until(started[0], "handed to run")
     wait_until(lambda: delegating.manifests("pretrain"))
-    assert hashes(delegating) == undisturbed
+    assert segment_hashes(delegating) == undisturbed
     (step,) = resumed_steps(delegating, "pretrain")
     assert step > 0
 

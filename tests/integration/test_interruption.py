@@ -10,32 +10,10 @@ from typing import Any
 import psutil
 import pytest
 from running import Miniseries, wait_until
+from segment_hashes import segment_hashes
 
 pytestmark = pytest.mark.slow
 OFTEN = {"MINISERIES_CHECKPOINT_SECONDS": "0.2"}
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Miniseries:
-    """A store with everything that the first pretraining segment of `endless` reads."""
-    home = tmp_path_factory.mktemp("prepared")
-    store = Miniseries(home, str(home / "store"))
-    store.json("make", "endless", "pack")
-    return store
-
-
-@pytest.fixture(scope="module")
-def undisturbed(prepared: Miniseries, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    store = prepared.on_copy(tmp_path_factory.mktemp("undisturbed"))
-    store.json("make", "endless_drope_25", "pretrain")
-    return hashes(store)
-
-
-def hashes(store: Miniseries) -> dict[str, str]:
-    """sha256 of everything in the segment that has no clock in it."""
-    (manifest,) = store.manifests("pretrain")
-    wanted = ("model.safetensors", "optimizer.safetensors", "loss.jsonl", "state.json")
-    return {file["path"]: file["sha256"] for file in manifest["files"] if file["path"] in wanted}
 
 
 def find(process: subprocess.Popen[str], who: str) -> psutil.Process:
@@ -81,7 +59,7 @@ def test_after_kill_9_of_any_process_the_same_command_resumes_to_the_same_bits(
     assert states(store.json("plan", "endless_drope_25", "--json"), "pretrain") == ["resumable"]
     assert list(store.json("make", "endless_drope_25", "pretrain").values())[-1] == "made"
     assert resumed_step(store) > 0
-    assert hashes(store) == undisturbed
+    assert segment_hashes(store) == undisturbed
 
 
 def states(plan: dict[str, Any], kind: str) -> list[str]:
@@ -103,7 +81,7 @@ def test_signals_mean_checkpoint_then_stop_and_two_of_them_change_no_bit(
         assert f"stopped by {number.name}" in errors
         assert max(checkpoints(store)) > before
     store.json("make", "endless_drope_25", "pretrain")
-    assert hashes(store) == undisturbed
+    assert segment_hashes(store) == undisturbed
 
 
 def checkpoints(store: Miniseries) -> set[str]:

@@ -17,15 +17,6 @@ from segment_hashes import segment_hashes
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Miniseries:
-    """A store with everything that the first pretraining segments of `endless` and `micro` read."""
-    home = tmp_path_factory.mktemp("prepared")
-    store = Miniseries(home, str(home / "store"))
-    store.json("make", "endless", "pack")
-    return store
-
-
 @pytest.fixture
 def together(prepared: Miniseries, tmp_path: Path) -> Miniseries:
     """The command line of machines that are two together, with a store and a folder that both see."""

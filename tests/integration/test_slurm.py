@@ -32,15 +32,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Miniseries:
-    """A store with everything that the first pretraining segments of `endless` and `micro` read."""
-    home = tmp_path_factory.mktemp("prepared")
-    store = Miniseries(home, str(home / "store"))
-    store.json("make", "endless", "pack")
-    return store
-
-
 @pytest.fixture
 def submitter(prepared: Miniseries, cluster: SlurmCluster, tmp_path: Path) -> Iterator[Miniseries]:
     """The command line with a store of its own, whose heavy stages are Slurm jobs. No job is left in the end."""
