@@ -78,6 +78,11 @@ class Bucket:
         with self.heard:
             assert self.heard.wait_for(lambda: any(words in line for line in self.told), timeout=300), self.told
 
+    def wait_for_arrivals(self, count: int) -> None:
+        with self.heard:
+            arrived = self.heard.wait_for(lambda: sum("is at hand" in line for line in self.told) >= count, timeout=300)
+            assert arrived, self.told
+
     def stream(self, *, epochs: int = 1, patience_seconds: float = 60.0) -> StreamedRows:
         end = epochs * len(self.groups) * COUNT
         return StreamedRows(self.groups, WIDTH, end=end, say=self.say, patience_seconds=patience_seconds)
@@ -216,6 +221,7 @@ def test_of_what_was_read_the_group_needed_latest_goes_first(bucket: Bucket, mon
     with bucket.stream(epochs=6) as stream:
         for visit in range(6 * 4):
             first_numbers(stream, visit * COUNT, COUNT)
+            bucket.wait_for_arrivals(min(visit + 2, 6 * 4))
     assert sum(map(bucket.downloads_of, range(4))) <= 16
 
 
