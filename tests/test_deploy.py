@@ -66,6 +66,16 @@ def test_a_job_has_gpus_shared_memory_a_grace_above_ours_and_is_not_started_twic
     assert not find_placeholders(json.dumps(pod))
 
 
+def test_kubernetes_knows_every_field_of_the_job(template: dict[str, Any]) -> None:
+    kubernetes = pytest.importorskip("kubernetes_validate", reason="110 MB of schemas are not installed with the tests")
+    job = rendered(template, image="registry.invalid/miniseries:1", gpus=8)
+    (container,) = job["spec"]["template"]["spec"]["containers"]  # the worker writes these two as Kubernetes wants them
+    container["env"] = [{"name": name, "value": value} for name, value in container["env"].items()]
+    container["args"] = container["args"].split()
+    for version in kubernetes.all_versions():
+        kubernetes.validate(job, version, strict=True)
+
+
 def test_pods_are_supervised_and_heard_of_as_processes_are(template: dict[str, Any]) -> None:
     variables = template["variables"]["properties"]
     assert variables["command"]["default"] == COMMAND
