@@ -7,6 +7,8 @@ from typing import Any
 from prefect import Task
 
 from core.stages.kind import StageKind
+from tasks.core_bundle import core_bundle
+from tasks.core_metric import core_metric
 from tasks.corpus import corpus
 from tasks.decontaminate import decontaminate
 from tasks.evaluate import evaluate
@@ -34,7 +36,9 @@ TASKS: dict[StageKind, Task[..., Any]] = {
     StageKind.QUESTIONS: questions,
     StageKind.SFT: sft,
     StageKind.LONG_SFT: long_sft,
+    StageKind.CORE_BUNDLE: core_bundle,
     StageKind.EVALUATE: evaluate,
+    StageKind.CORE_METRIC: core_metric,
     StageKind.LONG_CONTEXT: long_context,
     StageKind.DECONTAMINATE: decontaminate,
     StageKind.EXPORT_NATIVE: export_native,

@@ -1,9 +1,11 @@
 """The direction seam: how the tokens of one document become the sequence that is packed.
 
-`forward` is [bos, tokens]. A model that can read backward is told how: [bos, <|forward|>, tokens] or
-[bos, <|backward|>, tokens from the last to the first], one token more in every document. In `bidirectional` rows a coin
-decides for each document. The coin is a function of the seed and of the document's place in the corpus (shard and row),
-so neither groups nor the order of packing change it. Packing knows nothing of all this.
+`forward` is [bos, tokens]. Where the vocabulary has direction tokens, every document says how it is read:
+[bos, <|forward|>, tokens] or [bos, <|backward|>, tokens from the last to the first], one token more in each, also for a
+model that reads one way only: with one vocabulary, the documents of all three directions have the same lengths and so
+are packed into the same rows. In `bidirectional` rows a coin decides for each document. The coin is a function of the
+seed and of the document's place in the corpus (shard and row), so neither groups nor the order of packing change it.
+Packing knows nothing of all this.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import numpy as np
 from core.data.best_fit import Tokens
 from core.data.tokenizer import Tokenizer
 from core.recipes.recipe import Direction
+from core.recipes.vocabulary import BACKWARD, FORWARD
 from core.stages.identity import PackedDirection
 
 Way = Literal["forward", "backward"]
@@ -46,12 +49,15 @@ class Reading:
 
 def readings(direction: Direction, tokenizer: Tokenizer) -> Mapping[Way, Reading]:
     """The ways in which a model of `direction` reads; raise `StageError` when the vocabulary has no token for one."""
-    if direction == "forward":
+    if direction == "forward" and FORWARD not in tokenizer.special_tokens:
         return {"forward": Reading((tokenizer.bos,), 1)}
-    backward = Reading((tokenizer.bos, tokenizer.special("<|backward|>")), -1)
-    if direction == "backward":
-        return {"backward": backward}
-    return {"forward": Reading((tokenizer.bos, tokenizer.special("<|forward|>")), 1), "backward": backward}
+    ways: tuple[Way, ...] = ("forward", "backward") if direction == "bidirectional" else (direction,)
+    return {way: _marked(way, tokenizer) for way in ways}
+
+
+def _marked(way: Way, tokenizer: Tokenizer) -> Reading:
+    forward = way == "forward"
+    return Reading((tokenizer.bos, tokenizer.special(FORWARD if forward else BACKWARD)), 1 if forward else -1)
 
 
 @dataclass(frozen=True)

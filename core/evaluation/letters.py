@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from core.data.tokenizer import Tokenizer
+from core.evaluation.batches import batches_by_length
 from core.model.transformer import Transformer
 
 BATCH_TOKENS = 16_384  # of prompts in one pass, padding included
@@ -27,7 +28,7 @@ def likeliest_letters(model: Transformer, tokenizer: Tokenizer, choices: Sequenc
     A letter is one character of ASCII, so it is one token in every byte-level vocabulary.
     """
     found = [""] * len(choices)
-    for batch in _batches([len(choice.prompt) for choice in choices]):
+    for batch in batches_by_length([len(choice.prompt) for choice in choices], BATCH_TOKENS):
         _answer_batch(model, tokenizer, choices, batch, found)
     return found
 
@@ -46,15 +47,3 @@ def _answer_batch(
         letters = choices[index].letters
         tokens = [token for letter in letters for token in tokenizer.encode(letter)]
         found[index] = letters[int(row[tokens].argmax())]
-
-
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Indices in groups of similar length, each of at most `BATCH_TOKENS` when padded, or of one."""
-    batch: list[int] = []
-    for index in sorted(range(len(lengths)), key=lambda index: lengths[index]):
-        if batch and (len(batch) + 1) * lengths[index] > BATCH_TOKENS:
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch

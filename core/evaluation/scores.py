@@ -55,8 +55,8 @@ def score(task: str, baseline: float, answers: Sequence[Answered]) -> TaskScore:
     )
 
 
-def chat_core(scores: Sequence[TaskScore]) -> Measurement:
-    """ChatCORE of tasks that were asked at least one question each, with a 95 % interval.
+def mean_centered(scores: Sequence[TaskScore]) -> Measurement:
+    """CORE or ChatCORE of tasks that were asked at least one question each, with a 95 % interval.
 
     The interval of a weighted sum of proportions p follows from the Wilson interval (l, u) of each: its bounds lie
     sqrt(sum (w (p - l))^2) below and sqrt(sum (w (u - p))^2) above the sum (Zou, Huang, Zhang: A note on confidence
@@ -95,7 +95,7 @@ class Examination:
     def results(self) -> dict[str, Measurement]:
         """ChatCORE, then the accuracy of each task, by the names of their measurements."""
         scored = [each for each in self.scores if each.asked]
-        core = {"chatcore": chat_core(scored)} if scored else {}
+        core = {"chatcore": mean_centered(scored)} if scored else {}
         return {**core, **{f"accuracy/{each.task}": each.accuracy for each in scored}}
 
     def listing(self) -> dict[str, object]:

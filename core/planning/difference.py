@@ -21,7 +21,7 @@ from core.stages.kind import StageKind
 
 NAMES = frozenset({"tag", "trunk"})  # what people call a recipe; `tag` reaches a key only in publication
 OF_A_MODEL = (
-    *(StageKind.EVALUATE, StageKind.LONG_CONTEXT),
+    *(StageKind.EVALUATE, StageKind.CORE_METRIC, StageKind.LONG_CONTEXT),
     *(StageKind.EXPORT_NATIVE, StageKind.EXPORT_HF, StageKind.EXPORT_TWIN),
 )
 Estimate = Callable[[Stage], Cost]

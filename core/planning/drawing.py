@@ -21,6 +21,7 @@ SHORT = {
     StageKind.SFT: "fine-tune",
     StageKind.LONG_SFT: "fine-tune long",
     StageKind.EVALUATE: "eval",
+    StageKind.CORE_METRIC: "CORE",
     StageKind.LONG_CONTEXT: "long",
     StageKind.EXPORT_NATIVE: "nat",
     StageKind.EXPORT_HF: "HF",

@@ -16,6 +16,8 @@ from core.recipes.origins import origin, origins_of
 from core.recipes.recipe import Recipe
 from core.recipes.table import find_recipe
 from core.stages.identity import (
+    CoreBundleIdentity,
+    CoreMetricIdentity,
     CorpusIdentity,
     DecontaminateIdentity,
     EvaluateIdentity,
@@ -45,6 +47,8 @@ _PART = {
     PackIdentity: "pretraining.",
     TrainingIdentity: "pretraining.",
     EvaluateIdentity: "evaluation.",
+    CoreBundleIdentity: "evaluation.core_metric.",
+    CoreMetricIdentity: "evaluation.core_metric.",
     PublishIdentity: "publication.",
 }
 
@@ -67,7 +71,11 @@ _SPECIAL: Mapping[tuple[type, str], tuple[str | None, str]] = {
     (TrainingIdentity, "end_step"): (None, CUT),
     (TrainingIdentity, "use_rope"): ("pretraining.rope_drop", "true up to the RoPE drop, false after it"),
     (EvaluateIdentity, "suite"): (None, "base after pretraining, chat after a fine-tune (core.planning.pipeline)"),
+    (EvaluateIdentity, "cloze_passages"): ("evaluation.cloze_passages", "0 for a fine-tune"),
+    (EvaluateIdentity, "held_out_shard"): ("corpus.validation_shard", "nothing is trained on it"),
     (EvaluateIdentity, "seed"): ("pretraining.seed", ""),
+    (CoreBundleIdentity, "seed"): ("evaluation.core_metric.shuffle_seed", "of synthetic tasks"),
+    (CoreBundleIdentity, "shard"): ("corpus.validation_shard", "synthetic tasks are made from it"),
     (LongContextIdentity, "measured"): ("evaluation.long_context", ""),
     (LongContextIdentity, "shard"): ("corpus.validation_shard", "nothing is trained on it"),
     (ExportIdentity, "format_version"): (None, "raised when the format changes (core.planning.pipeline)"),

@@ -17,10 +17,15 @@ from core.stages.kind import StageKind
 
 TILES = (
     *(StageKind.CORPUS, StageKind.TOKENIZER, StageKind.PACK),
-    *(StageKind.MIXTURE, StageKind.QUESTIONS, StageKind.DECONTAMINATE),
+    *(StageKind.MIXTURE, StageKind.QUESTIONS, StageKind.CORE_BUNDLE, StageKind.DECONTAMINATE),
 )
 EXPORTS = (StageKind.EXPORT_NATIVE, StageKind.EXPORT_HF, StageKind.EXPORT_TWIN)
-BEHIND = (StageKind.EVALUATE, StageKind.LONG_CONTEXT, *EXPORTS)  # share one place behind their model
+BEHIND = (
+    StageKind.EVALUATE,
+    StageKind.CORE_METRIC,
+    StageKind.LONG_CONTEXT,
+    *EXPORTS,
+)  # share one place behind their model
 
 MARGIN, COLUMN, BOX = 24, 158, 140  # a column is a box and the gap behind it
 LINE, HEIGHT, LABEL, BAND_GAP = 30, 24, 18, 10

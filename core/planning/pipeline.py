@@ -8,10 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from core.planning.pretraining import base_stage, corpus_stage, stream, tokenizer_stage, validation_stage
+from core.planning.pretraining import (
+    base_stage,
+    corpus_stage,
+    pack_stage,
+    stream,
+    tokenizer_stage,
+    validation_stage,
+)
 from core.planning.stage import Stage, in_order
-from core.recipes.recipe import Finetuning, Recipe
+from core.recipes.recipe import CoreMetric, Finetuning, Recipe
 from core.stages.identity import (
+    CoreBundleIdentity,
+    CoreMetricIdentity,
     DecontaminateIdentity,
     EvaluateIdentity,
     ExportIdentity,
@@ -64,20 +73,55 @@ def questions_stage(recipe: Recipe) -> Stage:
 
 
 def evaluate_stage(recipe: Recipe, model: Stage, suite: str, validation: Stage, name: str) -> Stage:
-    """The `base` or `chat` suite on one model; the latter asks questions."""
-    evaluation = recipe.evaluation
+    """The `base` or `chat` suite on one model; the former also reads training rows, the latter asks questions."""
+    evaluation, is_base = recipe.evaluation, suite == "base"
     identity = EvaluateIdentity(
         suite=suite,
         validation_tokens=evaluation.validation_tokens,
         samples=evaluation.samples,
         sample_tokens=evaluation.sample_tokens,
         answer_tokens=evaluation.answer_tokens,
+        cloze_passages=evaluation.cloze_passages if is_base else 0,
+        held_out_shard=recipe.corpus.validation_shard,
         seed=recipe.pretraining.seed,
     )
     inputs = {"model": model, "tokenizer": tokenizer_stage(recipe), "validation": validation}
-    if suite == "chat":
-        inputs["questions"] = questions_stage(recipe)
+    inputs |= _text_inputs(recipe, model) if is_base else {"questions": questions_stage(recipe)}
     return Stage(StageKind.EVALUATE, name, identity, inputs)
+
+
+def core_bundle_stage(recipe: Recipe, measured: CoreMetric) -> Stage:
+    """The tasks that CORE is measured on."""
+    if measured.bundle == "dclm":
+        identity = CoreBundleIdentity(bundle="dclm", sha256=measured.sha256, examples=None, seed=None, shard=None)
+        return Stage(StageKind.CORE_BUNDLE, "dclm", identity)
+    shard = recipe.corpus.validation_shard
+    identity = CoreBundleIdentity(
+        bundle="synthetic", sha256=None, examples=measured.examples, seed=measured.shuffle_seed, shard=shard
+    )
+    return Stage(StageKind.CORE_BUNDLE, "synthetic", identity, {"corpus": corpus_stage(recipe, shard, shard + 1)})
+
+
+def core_metric_stages(recipe: Recipe, base: Stage, name: str) -> dict[str, Stage]:
+    """CORE of the base model, by its role; none where its data are pinned nowhere, or the model cannot go on a text."""
+    measured = recipe.evaluation.core_metric
+    if measured is None or recipe.pretraining.direction == "backward":
+        return {}
+    if measured.bundle == "dclm" and measured.sha256 is None:
+        return {}
+    identity = CoreMetricIdentity(
+        examples=measured.examples, shuffle_seed=measured.shuffle_seed, shots_seed=measured.shots_seed
+    )
+    bundle, tokenizer = core_bundle_stage(recipe, measured), tokenizer_stage(recipe)
+    inputs = {"model": base, "tokenizer": tokenizer, "bundle": bundle}
+    return {"core-metric-base": Stage(StageKind.CORE_METRIC, name, identity, inputs)}
+
+
+def _text_inputs(recipe: Recipe, model: Stage) -> dict[str, Stage]:
+    """What a base model is measured on besides held-out rows: read rows, held-out documents, itself before a drop."""
+    shard = recipe.corpus.validation_shard
+    inputs = {"train": pack_stage(recipe, *recipe.corpus.group(0)), "corpus": corpus_stage(recipe, shard, shard + 1)}
+    return inputs if recipe.drop_step is None else {**inputs, "before_drop": model.inputs["previous"]}
 
 
 def long_context_stages(recipe: Recipe, models: Mapping[str, Stage]) -> list[Stage]:
@@ -142,6 +186,7 @@ def pipeline_stages(recipe: Recipe) -> list[Stage]:
     deliverables["evaluation-base"] = evaluate_stage(
         recipe, base, "base", validation_stage(recipe), f"{recipe.base_tag}-base"
     )
+    deliverables |= core_metric_stages(recipe, base, f"{recipe.base_tag}-base")
     models = {f"{recipe.base_tag}-base": base}
     beside: list[Stage] = []
     for kind, finetuning in (

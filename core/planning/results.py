@@ -20,7 +20,7 @@ from core.stages.kind import StageKind
 
 TRAINING = (StageKind.PRETRAIN, StageKind.RECALIBRATE, StageKind.SFT, StageKind.LONG_SFT)
 CURVE = "loss.svg"
-EVALUATION = "evaluation.json"
+EVALUATIONS = {StageKind.EVALUATE: "evaluation.json", StageKind.CORE_METRIC: "core.json"}
 CURVE_BYTES = 300_000  # of one curve; a thousand points a line make about 40,000
 CURVES_BYTES = 12_000_000  # of all of them: a page that a phone still opens
 
@@ -58,7 +58,7 @@ def read_results(plan: Plan, store: Store) -> Results:
     training = [planned for planned in cached if planned.stage.kind in TRAINING]
     curves = at_once(lambda planned: _curve(planned, store), training)
     evaluations = at_once(
-        lambda planned: _evaluation(planned, store), [one for one in cached if one.stage.kind is StageKind.EVALUATE]
+        lambda planned: _evaluation(planned, store), [one for one in cached if one.stage.kind in EVALUATIONS]
     )
     return Results(curves=tuple(_within(CURVES_BYTES, curves)), evaluations=tuple(evaluations))
 
@@ -85,10 +85,10 @@ def _curve(planned: PlannedStage, store: Store) -> Curve:
 
 def _evaluation(planned: PlannedStage, store: Store) -> Evaluation:
     identity = planned.stage.identity
-    assert isinstance(identity, EvaluateIdentity)
-    content, missing = _read(planned, store, EVALUATION, CURVE_BYTES)
+    suite = identity.suite if isinstance(identity, EvaluateIdentity) else "CORE"
+    content, missing = _read(planned, store, EVALUATIONS[planned.stage.kind], CURVE_BYTES)
     results = json.loads(content)["results"] if content else {}
-    return Evaluation(planned=planned, suite=identity.suite, results=results, missing=missing)
+    return Evaluation(planned=planned, suite=suite, results=results, missing=missing)
 
 
 def _read(planned: PlannedStage, store: Store, path: str, limit: int) -> tuple[bytes, str]:

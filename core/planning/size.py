@@ -44,7 +44,7 @@ def estimated_bytes(stage: Stage, recipe: Recipe) -> int | None:
 def _model_bytes(stage: Stage) -> int | None:
     """A model: with its optimizer as it is trained and exported natively, without for Hugging Face and as a twin."""
     shape = shape_of(stage.inputs.get("model", stage))
-    if shape is None or stage.kind in (StageKind.EVALUATE, StageKind.LONG_CONTEXT):
+    if shape is None or stage.kind in (StageKind.EVALUATE, StageKind.CORE_METRIC, StageKind.LONG_CONTEXT):
         return None
     if stage.kind in (StageKind.EXPORT_HF, StageKind.EXPORT_TWIN):
         return shape.architecture.total_parameters * (4 if shape.precision == "fp32" else 2)

@@ -16,7 +16,9 @@ VERBS = {
     StageKind.QUESTIONS: "collect questions",
     StageKind.SFT: "fine-tune",
     StageKind.LONG_SFT: "fine-tune long",
+    StageKind.CORE_BUNDLE: "collect tasks of CORE",
     StageKind.EVALUATE: "evaluate",
+    StageKind.CORE_METRIC: "measure CORE of",
     StageKind.LONG_CONTEXT: "measure long context of",
     StageKind.DECONTAMINATE: "decontaminate",
     StageKind.EXPORT_NATIVE: "export native",
@@ -24,6 +26,7 @@ VERBS = {
     StageKind.EXPORT_TWIN: "export Qwen3 twin",
     StageKind.PUBLISH: "publish",
     StageKind.ADOPTED: "adopt",
+    StageKind.STUDY: "study",
 }
 
 

@@ -13,6 +13,7 @@ from core.lineage.lineage import LINEAGE, Lineage
 from core.publishing.card_architecture import architecture_section, rope_sentence
 from core.publishing.card_certificate import certificate_section
 from core.publishing.card_citations import citations_section
+from core.publishing.card_core import core_section
 from core.publishing.card_cost import cost_section
 from core.publishing.card_curves import Figure, curves
 from core.publishing.card_evaluation import (
@@ -78,8 +79,8 @@ class Subject:
     def lineage(self) -> Lineage:
         """What led to this repository: not the export in the other layout."""
         phase = self.model.phase
-        roles = (f"{self.layout}-{phase}", f"evaluation-{phase}", f"long-evaluation-{phase}", "decontamination")
-        return self.model.lineage.behind(roles)
+        measured = [f"{what}-{phase}" for what in ("evaluation", "long-evaluation", "core-metric")]
+        return self.model.lineage.behind((f"{self.layout}-{phase}", *measured, "decontamination"))
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,8 @@ def _results(subject: Subject) -> list[str]:
     parts = ["## Evaluation", evaluation_section(model)]
     if model.phase == "sft":
         parts += ["### Of the base that it started from", base_section(subject.models["base"])]
+    else:
+        parts += ["### CORE", core_section(model)]
     parts += ["### Beyond the trained length", long_context_section(model)]
     if model.overlap:
         parts += ["### Overlap with the training text", overlap_section(model.overlap)]

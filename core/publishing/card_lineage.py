@@ -11,7 +11,10 @@ from core.publishing.card_curves import Figure
 from core.publishing.card_markdown import listed
 from core.stages.kind import StageKind
 
-LEAVES = (StageKind.EXPORT_NATIVE, StageKind.EXPORT_HF, StageKind.EVALUATE, StageKind.LONG_CONTEXT)  # of the model
+LEAVES = (  # of the model
+    *(StageKind.EXPORT_NATIVE, StageKind.EXPORT_HF),
+    *(StageKind.EVALUATE, StageKind.CORE_METRIC, StageKind.LONG_CONTEXT),
+)
 FIRST = (StageKind.CORPUS, StageKind.TOKENIZER, StageKind.PACK)
 READ_BY_TRAINING = (StageKind.PACK, StageKind.MIXTURE)
 MANY = 3  # stages of one kind in a row that stand as one entry

@@ -17,6 +17,7 @@ from core.stages.context import StageError
 EVALUATION_FILES = ("evaluation.json", "samples.md")  # published beside every model they are about
 OVERLAP_FILES = ("decontamination.json", "decontamination.md")  # the same, where the recipe asks for them
 LONG_FILES = ("long_context.json", "long_context.md")  # the same
+CORE_FILES = ("core.json", "core.md")  # the same, of a base model
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Deliverable:
     overlap: Mapping[str, Any] | None = None  # of evaluation questions with the pretraining text
     long_folder: Path | None = None
     long_evaluation: Mapping[str, Any] | None = None  # beyond the trained length
+    core_folder: Path | None = None
+    core: Mapping[str, Any] | None = None  # the metric CORE, of a base model
     lineage: Lineage = NO_LINEAGE  # of everything above
 
     @property
@@ -56,7 +59,8 @@ class Deliverable:
         evaluation = {name: self.evaluation_folder / name for name in EVALUATION_FILES}
         overlap = {name: self.overlap_folder / name for name in OVERLAP_FILES} if self.overlap_folder else {}
         beyond = {name: self.long_folder / name for name in LONG_FILES} if self.long_folder else {}
-        return exported | evaluation | overlap | beyond
+        core = {name: self.core_folder / name for name in CORE_FILES} if self.core_folder else {}
+        return exported | evaluation | overlap | beyond | core
 
 
 def read_deliverables(inputs: Mapping[str, Path]) -> dict[str, Deliverable]:
@@ -75,6 +79,7 @@ def _read(phase: str, inputs: Mapping[str, Path], lineage: Lineage) -> Deliverab
         raise StageError(f"nothing can be published without the input {missing[0]}")
     native, hf, evaluation = (inputs[role] for role in roles)
     overlap, beyond = inputs.get("decontamination"), inputs.get(f"long-evaluation-{phase}")
+    core = inputs.get(f"core-metric-{phase}")
     return Deliverable(
         phase=phase,
         folders={"native": native, "hf": hf},
@@ -85,8 +90,10 @@ def _read(phase: str, inputs: Mapping[str, Path], lineage: Lineage) -> Deliverab
         overlap=_read_json(overlap, "decontamination.json") if overlap else None,
         long_folder=beyond,
         long_evaluation=_read_json(beyond, "long_context.json") if beyond else None,
+        core_folder=core,
+        core=_read_json(core, "core.json") if core else None,
         certificate=check_certificate(hf),
-        lineage=lineage.behind((*roles, "decontamination", f"long-evaluation-{phase}")),
+        lineage=lineage.behind((*roles, "decontamination", f"long-evaluation-{phase}", f"core-metric-{phase}")),
     )
 
 

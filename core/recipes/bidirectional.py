@@ -3,6 +3,14 @@
 Constants of nanochat 4a87a0d (2025-11): plain Muon without weight decay, no warmup, constant rate, the last
 20 % linear to 0, gradient clipping at 1. Horizon: 20 tokens for each of *all* parameters, which at
 B = 262,144 is exactly 42,800 steps.
+
+`d20_forward` and `d20_backward` are what it is compared with: the same recipe but for the way documents are read. They
+keep its vocabulary, and so the direction token at the beginning of each document, though one way needs none. So a
+document has as many tokens in all three, is packed into the same place, and comes at the same step: the three read the
+same documents, the same number of tokens of each, in their own order. Without the token the forward sibling would read
+other rows, and more text of each row. What is equal is the budget: the siblings see each document once in their way,
+the bidirectional one sees half of them in each. Only where a document is cropped do they differ, since one way reads
+its beginning and the other its end.
 """
 
 from __future__ import annotations
@@ -10,12 +18,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from core.model.architecture import Architecture
-from core.recipes.miniseries import LONG_CONTEXT, QUESTIONS, TOKENIZER
+from core.recipes.miniseries import CLOZE_PASSAGES, CORE_METRIC, LONG_CONTEXT, QUESTIONS, TOKENIZER
 from core.recipes.optimization import AdamW, Muon, Optimization, Schedule
-from core.recipes.recipe import Corpus, Evaluation, Pretraining, Publication, Recipe
+from core.recipes.recipe import Corpus, Direction, Evaluation, Pretraining, Publication, Recipe
 from core.recipes.vocabulary import DIRECTION_TOKENS, SPECIAL_TOKENS
 
-TAG = "d20_bidirectional"
+DIRECTIONS: tuple[Direction, ...] = ("bidirectional", "forward", "backward")
+TAGS = tuple(f"d20_{direction}" for direction in DIRECTIONS)
 BATCH_TOKENS = 262_144
 TOKENS_PER_PARAMETER = 20
 WIDTH_SCALE = (1280 / 768) ** -0.5  # .774597
@@ -64,41 +73,46 @@ FINEWEB_EDU = Corpus(
 
 
 def recipes() -> list[Recipe]:
-    """The one bidirectional model; its card publishes the base model only."""
-    return [
-        Recipe(
-            tag=TAG,
-            trunk=TAG,
-            architecture=ARCHITECTURE,
-            corpus=FINEWEB_EDU,
-            tokenizer=replace(
-                TOKENIZER,
-                vocabulary_size=ARCHITECTURE.vocabulary_size,
-                special_tokens=(*SPECIAL_TOKENS, *DIRECTION_TOKENS),
-                max_characters=10_000_000_000,
-            ),
-            pretraining=Pretraining(
-                steps=TOKENS_PER_PARAMETER * ARCHITECTURE.total_parameters // BATCH_TOKENS,
-                batch_tokens=BATCH_TOKENS,
-                optimization=OPTIMIZATION,
-                precision="bf16",
-                seed=42,
-                rope_drop=None,
-                direction="bidirectional",
-                buffer_documents=1000,
-            ),
-            finetuning=None,
-            long_finetuning=None,
-            evaluation=Evaluation(
-                validation_tokens=20_971_520,
-                samples=8,
-                sample_tokens=128,
-                questions=QUESTIONS,
-                answer_tokens=512,
-                long_context=LONG_CONTEXT,
-            ),
-            publication=Publication(
-                destination="hub", namespace="miniseries", visibility="private", collection="nanochat miniseries"
-            ),
-        )
-    ]
+    """The bidirectional model and its two siblings; its card publishes base models only."""
+    return [_recipe(direction) for direction in DIRECTIONS]
+
+
+def _recipe(direction: Direction) -> Recipe:
+    tag = f"d20_{direction}"
+    return Recipe(
+        tag=tag,
+        trunk=tag,
+        architecture=ARCHITECTURE,
+        corpus=FINEWEB_EDU,
+        tokenizer=replace(
+            TOKENIZER,
+            vocabulary_size=ARCHITECTURE.vocabulary_size,
+            special_tokens=(*SPECIAL_TOKENS, *DIRECTION_TOKENS),
+            max_characters=10_000_000_000,
+        ),
+        pretraining=Pretraining(
+            steps=TOKENS_PER_PARAMETER * ARCHITECTURE.total_parameters // BATCH_TOKENS,
+            batch_tokens=BATCH_TOKENS,
+            optimization=OPTIMIZATION,
+            precision="bf16",
+            seed=42,
+            rope_drop=None,
+            direction=direction,
+            buffer_documents=1000,
+        ),
+        finetuning=None,
+        long_finetuning=None,
+        evaluation=Evaluation(
+            validation_tokens=20_971_520,
+            samples=8,
+            sample_tokens=128,
+            questions=QUESTIONS,
+            answer_tokens=512,
+            cloze_passages=CLOZE_PASSAGES,
+            long_context=LONG_CONTEXT,
+            core_metric=CORE_METRIC,
+        ),
+        publication=Publication(
+            destination="hub", namespace="miniseries", visibility="private", collection="nanochat miniseries"
+        ),
+    )

@@ -15,6 +15,7 @@ from core.model.architecture import Architecture, swiglu_width
 from core.recipes.member import Member
 from core.recipes.optimization import Optimization, Schedule, family_batch_tokens, family_optimization
 from core.recipes.recipe import (
+    CoreMetric,
     Corpus,
     Evaluation,
     Finetuning,
@@ -86,6 +87,7 @@ QUESTIONS = (  # humaneval, which runs what a model wrote, is left to who asks f
     MixtureTask(name="gsm8k", rows=None),
     MixtureTask(name="spelling-bee", rows=256),
 )
+CLOZE_PASSAGES = 2000  # an interval of 2 points either way, at most
 LONG_CONTEXT = LongContext(
     factors=(1, 2, 4, 8),
     documents=128,
@@ -96,6 +98,7 @@ LONG_CONTEXT = LongContext(
     answer_tokens=128,
     seed=SEED,
 )
+CORE_METRIC = CoreMetric(bundle="dclm", examples=None)
 
 
 def family_architecture(depth: int, width: int | None = None) -> Architecture:
@@ -190,7 +193,9 @@ def family_recipe(member: Member) -> Recipe:
             sample_tokens=128,
             questions=QUESTIONS,
             answer_tokens=512,
+            cloze_passages=CLOZE_PASSAGES,
             long_context=LONG_CONTEXT,
+            core_metric=CORE_METRIC,
         ),
         publication=Publication(
             destination="hub", namespace="miniseries", visibility="private", collection="nanochat miniseries"

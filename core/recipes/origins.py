@@ -64,6 +64,8 @@ MINISERIES: Origins = {
     "pretraining.rope_drop": "the tag",
     "pretraining.optimization": f"constant of the miniseries ({_LAW})",
     "evaluation.long_context": "fixed by the miniseries (core.recipes.miniseries.LONG_CONTEXT)",
+    "evaluation.core_metric": "fixed by the miniseries (core.recipes.miniseries.CORE_METRIC)",
+    "evaluation.core_metric.sha256": "MINISERIES_CORE_BUNDLE (core.recipes.core_bundle)",
     "pretraining.optimization.spike_policy": "default of every recipe (core.recipes.optimization.SpikePolicy)",
     "pretraining.optimization.matrices.peak_rate": f"family rate law: .02 sqrt(B / 524,288) ({_LAW})",
     "pretraining.optimization.matrices.weight_decay": f"family decay law: .28 sqrt(B / 524,288) S12/S ({_LAW})",
@@ -91,6 +93,7 @@ TINY: Origins = {
     "pretraining.rope_drop": "the tag",
     "pretraining.optimization": "set by hand for the tiny family (core.recipes.tiny.OPTIMIZATION)",
     "evaluation.long_context": "fixed by the tiny family (core.recipes.tiny.LONG_CONTEXT)",
+    "evaluation.core_metric": "fixed by the tiny family (core.recipes.tiny.CORE_METRIC)",
     **_finetuning("finetuning", "core.recipes.tiny.finetuning", "core.recipes.tiny.finetuning"),
     **_finetuning("long_finetuning", "core.recipes.tiny.finetuning", "core.recipes.tiny.finetuning"),
 }
@@ -98,6 +101,7 @@ TINY: Origins = {
 BIDIRECTIONAL: Origins = {
     "": "fixed by the bidirectional d20 (core.recipes.bidirectional.recipes)",
     "tag": "the tag",
+    "pretraining.direction": "the tag",
     "architecture": "fixed by the bidirectional d20 (core.recipes.bidirectional.ARCHITECTURE)",
     **_TOKENIZER,
     "tokenizer.special_tokens": "those of all families and two directions (core.recipes.vocabulary.DIRECTION_TOKENS)",
@@ -106,6 +110,8 @@ BIDIRECTIONAL: Origins = {
     "pretraining.batch_tokens": "fixed by the bidirectional d20 (core.recipes.bidirectional.BATCH_TOKENS)",
     "pretraining.optimization": "constants of nanochat 4a87a0d (core.recipes.bidirectional.OPTIMIZATION)",
     "evaluation.long_context": "that of the miniseries (core.recipes.miniseries.LONG_CONTEXT)",
+    "evaluation.core_metric": "that of the miniseries (core.recipes.miniseries.CORE_METRIC)",
+    "evaluation.core_metric.sha256": "MINISERIES_CORE_BUNDLE (core.recipes.core_bundle)",
 }
 
 BY_BASE: Mapping[str, Origins] = {"tiny": TINY, "miniseries": MINISERIES}
@@ -132,7 +138,7 @@ def origins_of(tag: str) -> Origins:
     tag = find_recipe(tag).tag
     if tag in series_cells():
         return _of_cell(series_cells()[tag])
-    if tag == bidirectional.TAG:
+    if tag in bidirectional.TAGS:
         return BIDIRECTIONAL
     families = ((tiny.recipes, TINY), (miniseries.recipes, MINISERIES))
     known = {recipe.tag: origins for family, origins in families for recipe in family()}

@@ -151,6 +151,23 @@ class LongContext:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CoreMetric:
+    """CORE of the base model: on which bundle of tasks, and how it is asked."""
+
+    bundle: Literal["synthetic", "dclm"]  # synthetic: made from the held-out shard
+    sha256: str | None = None  # of dclm's files; None: as MINISERIES_CORE_BUNDLE says, and missing if it says nothing
+    examples: int | None  # of each task, at most; None: all
+    shuffle_seed: int = 1337  # with these two, examples and shots are those that nanochat asks
+    shots_seed: int = 1234
+
+    def __post_init__(self) -> None:
+        if self.bundle == "synthetic" and self.examples is None:
+            raise RecipeError("core_metric: a synthetic bundle is as large as it is said to be; give examples")
+        if self.examples is not None and self.examples < 1:
+            raise RecipeError(f"core_metric: {self.examples} examples measure nothing; give at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """Sizes of the evaluation suites, and what a fine-tuned model is examined in."""
 
@@ -159,8 +176,10 @@ class Evaluation:
     sample_tokens: int
     questions: tuple[MixtureTask, ...]  # of each task's validation split
     answer_tokens: int  # of a generated answer, at most
+    cloze_passages: int = 0  # held-out passages of which a base model finds a hidden word
     decontaminate: Literal["report"] | None = "report"  # which of the questions stand in the pretraining text
     long_context: LongContext | None = None
+    core_metric: CoreMetric | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

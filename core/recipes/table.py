@@ -2,18 +2,21 @@
 
 The tiny family, the 20 of the miniseries, the bidirectional d20, and the cells of the users' series that
 MINISERIES_SERIES names (files, separated as in PATH). A process reads a series file once: a run that takes days goes on
-with what it began with.
+with what it began with. MINISERIES_CORE_BUNDLE pins the bundle of tasks that their CORE is measured on.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
 from core.recipes import bidirectional, miniseries, tiny
+from core.recipes.core_bundle import VARIABLE as BUNDLE_VARIABLE
+from core.recipes.core_bundle import pinned
 from core.recipes.recipe import Recipe, RecipeError
 from core.recipes.series.cells import Cell, cells_of
 from core.recipes.series.definition import read_definition
@@ -23,13 +26,13 @@ SERIES_VARIABLE = "MINISERIES_SERIES"
 
 def recipes() -> dict[str, Recipe]:
     """Tag -> recipe. Raises `SeriesError` for a series file that is not there or not right."""
-    named = os.environ.get(SERIES_VARIABLE, "")
-    return _with_series(named) if named else _families()
+    named, bundle = _named()
+    return _with_series(named, bundle) if named else _families(bundle)
 
 
 def series_cells() -> Mapping[str, Cell]:
     """Tag -> cell of the users' series that are named now; empty when none is."""
-    return _cells(os.environ.get(SERIES_VARIABLE, ""))
+    return _cells(*_named())
 
 
 def chosen_family() -> list[str]:
@@ -39,7 +42,8 @@ def chosen_family() -> list[str]:
 
 def read_series(path: Path) -> list[Cell]:
     """The cells of one more series file, beside the tags that are known without any."""
-    return cells_of(read_definition(path), _families().values())
+    _, bundle = _named()
+    return _read_cells(path, _families(bundle).values(), bundle)
 
 
 def canonical_tag(text: str) -> str:
@@ -58,21 +62,31 @@ def find_recipe(text: str) -> Recipe:
     return known[tag]
 
 
+def _named() -> tuple[str, str]:
+    """The series files, and the bundle of CORE's tasks with the digest that pins it."""
+    return os.environ.get(SERIES_VARIABLE, ""), os.environ.get(BUNDLE_VARIABLE, "")
+
+
 @cache
-def _families() -> dict[str, Recipe]:
+def _families(bundle: str) -> dict[str, Recipe]:
     families = [*tiny.recipes(), *miniseries.recipes(), *bidirectional.recipes()]
-    return {recipe.tag: recipe for recipe in families}
+    return {recipe.tag: pinned(recipe, bundle) for recipe in families}
 
 
 @cache
-def _with_series(named: str) -> dict[str, Recipe]:
-    return {**_families(), **{tag: cell.recipe for tag, cell in _cells(named).items()}}
+def _with_series(named: str, bundle: str) -> dict[str, Recipe]:
+    return {**_families(bundle), **{tag: cell.recipe for tag, cell in _cells(named, bundle).items()}}
 
 
 @cache
-def _cells(named: str) -> dict[str, Cell]:
+def _cells(named: str, bundle: str) -> dict[str, Cell]:
     found: dict[str, Cell] = {}
     for text in filter(None, named.split(os.pathsep)):
-        known = [*_families().values(), *(cell.recipe for cell in found.values())]
-        found |= {cell.recipe.tag: cell for cell in cells_of(read_definition(Path(text)), known)}
+        known = [*_families(bundle).values(), *(cell.recipe for cell in found.values())]
+        found |= {cell.recipe.tag: cell for cell in _read_cells(Path(text), known, bundle)}
     return found
+
+
+def _read_cells(path: Path, known: Iterable[Recipe], bundle: str) -> list[Cell]:
+    cells = cells_of(read_definition(path), known)
+    return [replace(cell, recipe=pinned(cell.recipe, bundle)) for cell in cells]

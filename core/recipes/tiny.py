@@ -10,11 +10,14 @@ from dataclasses import replace
 
 from core.data.corpus import python_docs
 from core.model.architecture import Architecture, swiglu_width
+from core.recipes.bidirectional import DIRECTIONS
 from core.recipes.member import Member
 from core.recipes.miniseries import PERSONA, TOKENIZER
 from core.recipes.optimization import AdamW, Muon, Optimization, Schedule
 from core.recipes.recipe import (
+    CoreMetric,
     Corpus,
+    Direction,
     Evaluation,
     Finetuning,
     LongContext,
@@ -90,6 +93,7 @@ LONG_CONTEXT = LongContext(  # 10 to 25 s of one core, the long fine-tune longes
     answer_tokens=80,
     seed=SEED,
 )
+CORE_METRIC = CoreMetric(bundle="synthetic", examples=100)
 
 
 def finetuning(optimization: Optimization, sequence_length: int, batch_tokens: int) -> Finetuning:
@@ -158,7 +162,9 @@ def tiny_recipe(member: Member) -> Recipe:
             sample_tokens=64,
             questions=QUESTIONS,
             answer_tokens=192,
+            cloze_passages=100,
             long_context=LONG_CONTEXT,
+            core_metric=CORE_METRIC,
         ),
         publication=Publication(
             destination="folder", namespace="miniseries", visibility="private", collection="tiny miniseries"
@@ -183,20 +189,21 @@ def _recipe(drop_percent: int | None, *, suffix: str) -> Recipe:
     )
 
 
-def _bidirectional() -> Recipe:
+def _one_vocabulary(direction: Direction) -> Recipe:
+    """One of the tiny models whose documents say how they are read; `core.recipes.bidirectional` says why all do."""
     forward = _recipe(None, suffix="")
     return replace(
         forward,
-        tag="tiny_bidirectional",
-        trunk="tiny_bidirectional",
+        tag=f"tiny_{direction}",
+        trunk=f"tiny_{direction}",
         architecture=replace(ARCHITECTURE, mlp="relu2", mlp_width=4 * ARCHITECTURE.width, normalize_embedding=True),
         tokenizer=replace(forward.tokenizer, special_tokens=(*forward.tokenizer.special_tokens, *DIRECTION_TOKENS)),
-        pretraining=replace(forward.pretraining, direction="bidirectional"),
+        pretraining=replace(forward.pretraining, direction=direction),
         finetuning=None,
     )
 
 
 def recipes() -> list[Recipe]:
-    """Four RoPE schedules, each with and without the long fine-tune, and the bidirectional one."""
+    """Four RoPE schedules, each with and without the long fine-tune, and the bidirectional one with its siblings."""
     family = [_recipe(drop, suffix=suffix) for drop in DROP_PERCENTS for suffix in ("", "_long")]
-    return [*family, _bidirectional()]
+    return [*family, *(_one_vocabulary(direction) for direction in DIRECTIONS)]

@@ -28,4 +28,5 @@ SPECIAL_TOKENS = (
 )
 
 # Appended after them by a model that reads in both directions: V-2 and V-1.
-DIRECTION_TOKENS = ("<|forward|>", "<|backward|>")
+FORWARD, BACKWARD = "<|forward|>", "<|backward|>"
+DIRECTION_TOKENS = (FORWARD, BACKWARD)

@@ -10,6 +10,7 @@ from core.recipes.optimization import Optimization
 from core.recipes.recipe import Direction, LongContext, MixtureTask, Persona, Precision, Visibility
 from core.stages.kind import StageKind
 
+StudiedPhase = Literal["base", "sft", "long_sft"]
 PackedDirection = Direction | Literal["each"]  # each: the same documents forward and backward, for measuring
 
 
@@ -98,14 +99,40 @@ class FinetuneIdentity:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateIdentity:
-    """A suite and its sizes; inputs `model`, `tokenizer`, `validation` (rows or a mixture), for chat `questions`."""
+    """A suite and its sizes; inputs `model`, `tokenizer`, `validation` (rows or a mixture), for chat `questions`.
+
+    For base `train` (the first group of the stream), `corpus` (its held-out shard), and, of a recalibrated model,
+    `before_drop` (the trunk that it continues).
+    """
 
     suite: str  # base or chat
     validation_tokens: int
     samples: int
     sample_tokens: int
     answer_tokens: int  # of a generated answer to a question, at most
+    cloze_passages: int  # of the base suite, 0 for chat
+    held_out_shard: int  # of the corpus: the one that nothing was trained on
     seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoreBundleIdentity:
+    """The tasks of CORE: dclm's by their digest, or synthetic ones, then with input `corpus` (its held-out shard)."""
+
+    bundle: Literal["synthetic", "dclm"]
+    sha256: str | None  # of dclm's files
+    examples: int | None  # the others are of synthetic tasks
+    seed: int | None
+    shard: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoreMetricIdentity:
+    """CORE of a base model; inputs `model`, `tokenizer`, `bundle`."""
+
+    examples: int | None  # of each task, at most
+    shuffle_seed: int
+    shots_seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +165,7 @@ class ExportIdentity:
 
 @dataclass(frozen=True, kw_only=True)
 class PublishIdentity:
-    """The repositories of one tag; inputs `native-`, `hf-` and `evaluation-` `base` and `sft`, `decontamination`."""
+    """The repositories of one tag; inputs `native-`, `hf-`, `evaluation-` of `base` and `sft`, other measurements."""
 
     tag: str
     namespace: str
@@ -164,6 +191,32 @@ class AdoptedIdentity:
     use_rope: bool | None  # said by whoever adopted it; None: the meta file says it
 
 
+@dataclass(frozen=True, kw_only=True)
+class StudiedModel:
+    """One model of a study, as its recipe describes it."""
+
+    name: str  # as in the roles of its evaluations
+    trunk: str  # shared by models with the same pretraining up to a RoPE drop
+    phase: StudiedPhase
+    depth: int
+    parameters: int  # all of them
+    tokens: int  # of pretraining
+    tokens_per_parameter: float  # by scaling parameters, two digits
+    rope_drop: float | None
+    direction: Direction
+    sequence_length: int  # that it was last trained at
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyIdentity:
+    """Contrasts of models; inputs `evaluate`, `long_context` and `core_metric` of each, as `{kind}:{name}`."""
+
+    tags: tuple[str, ...]
+    models: tuple[StudiedModel, ...]
+    resamples: int
+    seed: int
+
+
 Identity = (
     CorpusIdentity
     | TokenizerIdentity
@@ -173,11 +226,14 @@ Identity = (
     | QuestionsIdentity
     | FinetuneIdentity
     | EvaluateIdentity
+    | CoreBundleIdentity
+    | CoreMetricIdentity
     | LongContextIdentity
     | DecontaminateIdentity
     | ExportIdentity
     | PublishIdentity
     | AdoptedIdentity
+    | StudyIdentity
 )
 
 IDENTITY_TYPES: dict[StageKind, type[Identity]] = {
@@ -191,6 +247,8 @@ IDENTITY_TYPES: dict[StageKind, type[Identity]] = {
     StageKind.SFT: FinetuneIdentity,
     StageKind.LONG_SFT: FinetuneIdentity,
     StageKind.EVALUATE: EvaluateIdentity,
+    StageKind.CORE_BUNDLE: CoreBundleIdentity,
+    StageKind.CORE_METRIC: CoreMetricIdentity,
     StageKind.LONG_CONTEXT: LongContextIdentity,
     StageKind.DECONTAMINATE: DecontaminateIdentity,
     StageKind.EXPORT_NATIVE: ExportIdentity,
@@ -198,4 +256,5 @@ IDENTITY_TYPES: dict[StageKind, type[Identity]] = {
     StageKind.EXPORT_TWIN: ExportIdentity,
     StageKind.PUBLISH: PublishIdentity,
     StageKind.ADOPTED: AdoptedIdentity,
+    StageKind.STUDY: StudyIdentity,
 }

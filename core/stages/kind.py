@@ -20,9 +20,11 @@ class StageKind(StrEnum):
     RECALIBRATE = "recalibrate"
     MIXTURE = "mixture"
     QUESTIONS = "questions"
+    CORE_BUNDLE = "core_bundle"
     SFT = "sft"
     LONG_SFT = "long_sft"
     EVALUATE = "evaluate"
+    CORE_METRIC = "core_metric"
     LONG_CONTEXT = "long_context"
     DECONTAMINATE = "decontaminate"
     EXPORT_NATIVE = "export_native"
@@ -30,6 +32,7 @@ class StageKind(StrEnum):
     EXPORT_TWIN = "export_twin"
     PUBLISH = "publish"
     ADOPTED = "adopted"
+    STUDY = "study"
 
 
 class Resource(StrEnum):
@@ -57,14 +60,17 @@ DEFINITIONS: dict[StageKind, Definition] = {
     StageKind.RECALIBRATE: Definition(3, Resource.GPU, "core.training.recalibrate:produce"),
     StageKind.MIXTURE: Definition(2, Resource.CPU, "core.posttraining.mixture:produce"),
     StageKind.QUESTIONS: Definition(1, Resource.CPU, "core.posttraining.questions:produce"),
+    StageKind.CORE_BUNDLE: Definition(1, Resource.IO, "core.evaluation.core_metric.collect:produce"),
     StageKind.SFT: Definition(2, Resource.GPU, "core.training.finetune:produce"),
     StageKind.LONG_SFT: Definition(2, Resource.GPU, "core.training.finetune:produce"),
-    StageKind.EVALUATE: Definition(2, Resource.GPU, "core.evaluation.evaluate:produce"),
+    StageKind.EVALUATE: Definition(3, Resource.GPU, "core.evaluation.evaluate:produce"),
+    StageKind.CORE_METRIC: Definition(1, Resource.GPU, "core.evaluation.core_metric.stage:produce"),
     StageKind.LONG_CONTEXT: Definition(1, Resource.GPU, "core.evaluation.long_context.stage:produce"),
     StageKind.DECONTAMINATE: Definition(1, Resource.CPU, "core.data.decontamination.decontaminate:produce"),
     StageKind.EXPORT_NATIVE: Definition(4, Resource.CPU, "core.export.native:produce"),
     StageKind.EXPORT_HF: Definition(3, Resource.CPU, "core.export.huggingface:produce"),
     StageKind.EXPORT_TWIN: Definition(2, Resource.CPU, "core.export.twin:produce"),
-    StageKind.PUBLISH: Definition(4, Resource.IO, "core.publishing.publish:produce"),
+    StageKind.PUBLISH: Definition(5, Resource.IO, "core.publishing.publish:produce"),
     StageKind.ADOPTED: Definition(1, Resource.IO, "core.adoption.adopt:produce"),
+    StageKind.STUDY: Definition(1, Resource.CPU, "core.study.stage:produce"),
 }

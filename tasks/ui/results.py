@@ -13,7 +13,7 @@ from typing import Any
 from artifacts.attempt import log_path
 from artifacts.manifest import Manifest
 from artifacts.store import Store
-from core.planning.results import EVALUATION, TRAINING
+from core.planning.results import EVALUATIONS, TRAINING
 from core.planning.stage import Stage
 from core.planning.title import title
 from core.publishing.card_markdown import duration, table
@@ -77,7 +77,7 @@ def training_results(finished: Finished) -> Page:
 
 def evaluation_results(finished: Finished) -> Page:
     """A row for each measurement."""
-    results = json.loads(finished.read(EVALUATION) or '{"results": {}}')["results"]
+    results = json.loads(finished.read(EVALUATIONS[finished.stage.kind]) or '{"results": {}}')["results"]
     rows = [_measurement(name, measured) for name, measured in results.items()]
     return Page(form="table", data=json.dumps(rows), description=finished.description)
 
@@ -104,12 +104,13 @@ def publication_results(finished: Finished) -> Page:
 PAGES: Mapping[StageKind, tuple[str, Callable[[Finished], Page]]] = {
     **dict.fromkeys(TRAINING, ("loss", training_results)),
     StageKind.EVALUATE: ("results", evaluation_results),
+    StageKind.CORE_METRIC: ("results", evaluation_results),
     StageKind.EXPORT_NATIVE: ("files", export_results),
     StageKind.EXPORT_HF: ("files", export_results),
     StageKind.EXPORT_TWIN: ("files", export_results),
     StageKind.PUBLISH: ("repositories", publication_results),
 }
-ALWAYS = (StageKind.EVALUATE, StageKind.PUBLISH)  # what the run was for
+ALWAYS = (*EVALUATIONS, StageKind.PUBLISH)  # what the run was for
 
 
 def _records(trace: str) -> Iterator[Record]:

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter
 
+from core.evaluation.journal import Journal
 from core.evaluation.long_context.benchmark_data import REPOSITORIES, benchmark_files
 from core.evaluation.long_context.documents import HeldOutDocuments, LongText
-from core.evaluation.long_context.journal import Journal
 from core.evaluation.long_context.logit_scale_fit import Fit, LogitScaleFit
 from core.evaluation.long_context.longbench import LongAnswer, read_questions
 from core.evaluation.long_context.longbench_parts import longbench_parts

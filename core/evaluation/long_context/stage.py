@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from core.evaluation.long_context.journal import Journal
+from core.evaluation.journal import Journal
 from core.evaluation.long_context.laboratory import Laboratory
 from core.evaluation.long_context.needles import KINDS
 from core.evaluation.long_context.page import page

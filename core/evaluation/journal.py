@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
 from core.stages.context import StageContext
-from core.stages.identity import LongContextIdentity
 
 RecordT = TypeVar("RecordT")
 
@@ -24,7 +23,7 @@ FILE = "parts.jsonl"
 class Journal:
     """Measures each part once, in this try or an earlier one."""
 
-    def __init__(self, context: StageContext[LongContextIdentity]) -> None:
+    def __init__(self, context: StageContext[Any]) -> None:
         self._context = context
         self._found: dict[str, str] = {}  # part -> its records as JSON
         for saved in context.checkpoints.every():
