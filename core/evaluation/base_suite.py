@@ -1,15 +1,18 @@
-"""The base suite: bits per byte of held-out text in every direction, and continuations of a few fixed prompts."""
+"""The base suite: bits per byte of read and of held-out text, what RoPE is worth, hidden words, continuations."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
-from core.data.direction import measured_row_sets
-from core.data.rows import Rows
+from core.evaluation.cloze import ClozeTrial, cloze_results, cloze_trials
+from core.evaluation.cloze_passages import draw_passages
 from core.evaluation.findings import Findings
+from core.evaluation.held_out_rows import HeldOutRows, measure_training_rows, together
+from core.evaluation.long_context.part import Missing
+from core.evaluation.measured_rows import MeasuredRows
 from core.evaluation.measurement import Measurement
+from core.evaluation.recovery import read_recovery
+from core.evaluation.rope_effect import RopeEffect, rope_effects
 from core.evaluation.samples import Sample
 from core.evaluation.subject import Subject
 from core.inference.sampling import Sampling
@@ -28,38 +31,73 @@ PROMPTS = (
     "The opposite of hot is",
     "Water is made of",
 )
+BITS = "bits_per_byte"
+OLD = "old_token_bytes"
 
 
 def base_suite(subject: Subject, context: StageContext[EvaluateIdentity]) -> Findings:
-    """Measure and sample; input `validation` is packed rows.
+    """Measure and sample.
 
-    A model that reads in both directions is measured in each, on the same documents: `bits_per_byte_forward` and
-    `bits_per_byte_backward`; `bits_per_byte` is then over the bytes of both.
+    Input `validation` is held-out rows, `train` the first group of the training stream, `corpus` holds the held-out
+    shard, and `before_drop`, of a recalibrated model, is the one that it was recalibrated from.
     """
-    identity = context.identity
-    results = measure_ways(subject, context.inputs["validation"], identity.validation_tokens)
-    for name, bits in results.items():
-        context.report.log(f"{name.replace('_', ' ')}: {bits.value:.4f} on {bits.sample_size:,} bytes")
+    identity, inputs, report = context.identity, context.inputs, context.report
+    held_out = HeldOutRows.open(inputs["validation"], subject.state.direction, identity.validation_tokens)
+    validation = held_out.measure(subject, "validation")
+    train = measure_training_rows(subject, inputs["train"], held_out.count * len(held_out.ways))
+    before_drop = Subject.load(inputs["before_drop"], inputs["tokenizer"]) if "before_drop" in inputs else None
+    effects = rope_effects(subject, before_drop, held_out, validation)
+    passages = draw_passages(inputs["corpus"], identity.held_out_shard, identity.cloze_passages, identity.seed)
+    trials = cloze_trials(subject, passages)
+    results = {**_bits(validation, train, identity.seed), **_effects(effects, identity.seed), **cloze_results(trials)}
+    for name, result in results.items():
+        report.log(f"{name}: {result.value:.4f} of {result.sample_size:,} {result.sample_unit}")
     return Findings(
         results,
         tuple(_continuations(subject, identity)),
         f"Temperature {TEMPERATURE}, top {TOP_K}, at most {identity.sample_tokens} tokens, "
         f"seeds {identity.seed} and following.",
+        rows=(*validation, *([train] if train else []), *(rows for effect in effects for rows in effect.rows)),
+        trials=tuple(trials),
+        recovery=read_recovery(inputs["model"]),
+        missing=tuple(_missing(train, trials, len(passages), identity)),
     )
 
 
-def measure_ways(subject: Subject, validation: Path, tokens: int) -> dict[str, Measurement]:
-    """Bits per byte over all ways in which the model reads, `tokens` targets of each; and of each, when it has two."""
-    ways = {
-        f"bits_per_byte_{way}": subject.bits_per_byte(Rows.open(validation, name), None, tokens)
-        for way, name in measured_row_sets(subject.state.direction).items()
+def _bits(validation: list[MeasuredRows], train: MeasuredRows | None, seed: int) -> dict[str, Measurement]:
+    """Held-out first; by the old table of token lengths too where it differs."""
+    whole = together(validation)
+    named = {BITS: whole}
+    if len(validation) > 1:
+        named |= {f"{BITS}_{one.way}": one for one in validation}
+    if train is not None:
+        named[f"{BITS}_train"] = train
+    old = {f"{name}_{OLD}": one for name, one in named.items() if one.has_old_bytes}
+    return {
+        **{name: one.bits_per_byte(seed) for name, one in named.items()},
+        **{name: one.old_bits_per_byte(seed) for name, one in old.items()},
     }
-    [first, *others] = ways.values()
-    if not others:
-        return {"bits_per_byte": first}
-    size = sum(bits.sample_size for bits in ways.values())
-    value = sum(bits.value * bits.sample_size for bits in ways.values()) / size
-    return {"bits_per_byte": replace(first, value=value, sample_size=size), **ways}
+
+
+def _effects(effects: Sequence[RopeEffect], seed: int) -> dict[str, Measurement]:
+    return {name: result for effect in effects for name, result in effect.results(seed).items()}
+
+
+def _missing(
+    train: MeasuredRows | None, trials: Sequence[ClozeTrial], passages: int, identity: EvaluateIdentity
+) -> Iterator[Missing]:
+    if train is None:
+        yield Missing(what=f"{BITS}_train", why="the model has read no row of its stream")
+    wanted = identity.cloze_passages
+    if not wanted:
+        yield Missing(what="cloze", why="the recipe asks for no passages (evaluation.cloze_passages)")
+    elif passages < wanted:
+        why = "so few held-out documents have a passage with words to hide"
+        yield Missing(what=f"cloze: {wanted - passages:,} of {wanted:,} passages", why=why)
+    asked = {trial.way for trial in trials}
+    for way in ("forward", "backward") if passages else ():
+        if way not in asked:
+            yield Missing(what=f"cloze {way}", why=f"the model does not read {way}")
 
 
 def _continuations(subject: Subject, identity: EvaluateIdentity) -> Iterator[Sample]:
@@ -79,4 +117,5 @@ def _continuations(subject: Subject, identity: EvaluateIdentity) -> Iterator[Sam
             title=f"Seed {sampling.seed}" + ("" if way == "forward" else ", backward: what precedes the prompt"),
             prompt=prompt,
             answer=speaker.text(written, way),
+            way=way,
         )

@@ -14,6 +14,9 @@ from core.data.rows import Rows
 from core.evaluation.exact_answers import exact_answers
 from core.evaluation.examination import Answered, examine, judge_of
 from core.evaluation.findings import Findings
+from core.evaluation.held_out_rows import rows_of
+from core.evaluation.long_context.part import Missing
+from core.evaluation.measured_rows import measure_rows
 from core.evaluation.measurement import Measurement, wilson_interval
 from core.evaluation.samples import Sample
 from core.evaluation.scores import Examination, score
@@ -46,11 +49,14 @@ def chat_suite(subject: Subject, context: StageContext[EvaluateIdentity]) -> Fin
     identity, report = context.identity, context.report
     validation = context.inputs["validation"]
     rows, masks = Rows.open(validation, "validation.rows"), Rows.open(validation, "validation.mask")
-    bits = subject.bits_per_byte(rows, masks, identity.validation_tokens)
+    count = rows_of(rows, identity.validation_tokens)
+    measured = measure_rows(subject, rows, count, set_name="validation", way="forward", masks=masks)
+    bits = measured.bits_per_byte(identity.seed)
     report.log(f"{bits.value:.4f} bits per byte on {bits.sample_size:,} bytes of answers")
     held_out = group_by_task(read_held_out(validation))
     examination = examine_all(subject, read_questions(context.inputs["questions"]), identity.answer_tokens, report)
-    results = {"bits_per_byte": bits, **examination.results, **dict(_exact_answers(subject, held_out, report))}
+    exact = dict(_exact_answers(subject, held_out, report))
+    results = {"bits_per_byte": bits, **examination.results, **{name: one for name, one in exact.items() if one}}
     transcripts = islice(_transcripts(subject, held_out, identity), identity.samples)
     return Findings(
         results,
@@ -58,6 +64,8 @@ def chat_suite(subject: Subject, context: StageContext[EvaluateIdentity]) -> Fin
         f"Greedy, at most {identity.sample_tokens} tokens, to a question at most {identity.answer_tokens}; "
         "calls of Python are evaluated.",
         examination,
+        rows=(measured,),
+        missing=tuple(_missing(name) for name, one in exact.items() if one is None),
     )
 
 
@@ -83,13 +91,18 @@ def examine_all(subject: Subject, questions: Sequence[Question], answer_tokens: 
 
 def _exact_answers(
     subject: Subject, held_out: dict[str, list[HeldOut]], report: Reporter
-) -> Iterator[tuple[str, Measurement]]:
+) -> Iterator[tuple[str, Measurement | None]]:
     """The share of exact answers of each task whose questions decide them, by the name of the measurement."""
     for task, examples in held_out.items():
-        accuracy = measure_exact_answers(subject, examples[:QUESTIONS]) if examples[0].unique_answer else None
-        if accuracy is not None:
-            report.log(f"{task}: {accuracy.value:.1%} of {accuracy.sample_size} answers exact")
+        if examples[0].unique_answer:
+            accuracy = measure_exact_answers(subject, examples[:QUESTIONS])
+            if accuracy is not None:
+                report.log(f"{task}: {accuracy.value:.1%} of {accuracy.sample_size} answers exact")
             yield f"exact_answers/{task}", accuracy
+
+
+def _missing(name: str) -> Missing:
+    return Missing(what=name, why="no held-out conversation fits the model's context")
 
 
 def measure_exact_answers(subject: Subject, examples: Sequence[HeldOut]) -> Measurement | None:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from core.data.direction import Way
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
@@ -15,6 +17,7 @@ class Sample:
     prompt: str
     answer: str
     reference: str | None = None  # what was wanted, where that is known
+    way: Way = "forward"  # backward: the answer stands before the prompt
 
 
 def samples_page(title: str, how: str, samples: Sequence[Sample]) -> str:

@@ -9,10 +9,7 @@ from pathlib import Path
 
 import torch
 
-from core.data.rows import Rows
 from core.data.tokenizer import Tokenizer
-from core.evaluation.bits_per_byte import tally_rows
-from core.evaluation.measurement import Measurement
 from core.inference.generate import generate
 from core.inference.sampling import Sampling
 from core.inference.speaker import Speaker
@@ -50,20 +47,6 @@ class Subject:
     def speaker(self) -> Speaker:
         """How it is spoken to."""
         return Speaker(self.tokenizer, self.state.direction)
-
-    def bits_per_byte(self, rows: Rows, masks: Rows | None, tokens: int) -> Measurement:
-        """Bits per byte of the first rows that hold `tokens` targets (at least one row); with masks, of those marked 1.
-
-        Raises `StageError` when there is no byte to predict.
-        """
-        count = min(rows.count, max(1, tokens // (rows.row_tokens - 1)))
-        mask = None if masks is None else masks[:count]
-        tally = tally_rows(self.model, rows[:count], self.tokenizer.token_bytes, mask=mask)
-        if not tally.bytes:
-            raise StageError("the validation rows hold no byte to predict; give validation more rows")
-        return Measurement(
-            value=tally.bits_per_byte, unit="bits per byte", sample_size=tally.bytes, sample_unit="bytes"
-        )
 
     def written(
         self, prompt: Sequence[int], sampling: Sampling, stop_tokens: Collection[int], tools: Tools | None = None

@@ -12,8 +12,21 @@ ACCURACY = "accuracy/"
 HEAD = ("measurement", "value", "95 % interval", "sample")
 SHARE = "share"  # how the unit of a proportion begins
 EXACT = "exact_answers/"
+ROPE = "rope"  # how the measurements of one model with RoPE and without begin
+CLOZE = "cloze"
 SHOWN_SAMPLES = 2
 GOES_ON = {"base": "is continued by", "sft": "is answered by"}
+GOES_BEFORE = "read from its end, is preceded by"
+CALLED = {
+    "chatcore": "ChatCORE",
+    "bits_per_byte_train": "bits per byte of rows it was trained on",
+    "cloze_last_word": "cloze, last word by what precedes it",
+    "cloze_first_word": "cloze, first word by what follows it",
+    "rope_at_drop": "at the drop",
+    "rope_at_end": "at the end",
+    "rope": "at the end",
+}
+OLD_TABLE = "_old_token_bytes"
 
 
 def headline(model: Deliverable) -> str:
@@ -33,18 +46,15 @@ def headline(model: Deliverable) -> str:
 
 def base_section(model: Deliverable) -> str:
     """What the base scored that a fine-tune started from: the same kinds of numbers on other text."""
-    rows = (_row(name, result) for name, result in model.evaluation["results"].items())
-    return f"{table(HEAD, rows)}\n\nOn held-out pretraining text; the fine-tune is measured on held-out answers."
+    parts = [*_tables(model.evaluation), "On pretraining text; the fine-tune is measured on held-out answers."]
+    return "\n\n".join(parts)
 
 
 def evaluation_section(model: Deliverable) -> str:
     """The tables of the model's suite, then where the whole of it is."""
     results, examination = model.evaluation["results"], model.evaluation.get("examination")
-    plain = {name: result for name, result in results.items() if not name.startswith(ACCURACY)}
-    parts = [table(HEAD, (_row(name, result) for name, result in plain.items()))]
-    if any(result["interval"] is None for result in plain.values()):
-        parts.append("Bits per byte is a total over held-out text, not a sample of questions, and has no interval.")
-    if any(name.startswith(EXACT) for name in plain):
+    parts = _tables(model.evaluation)
+    if any(name.startswith(EXACT) for name in results):
         parts.append(
             "Exact answers are those to held-out conversations of the fine-tune's own data, right when every token is "
             "the one that the data have there."
@@ -60,11 +70,67 @@ def evaluation_section(model: Deliverable) -> str:
     return "\n\n".join(parts)
 
 
+def _tables(evaluation: Mapping[str, Any]) -> list[str]:
+    """Every result but the accuracies of single tasks, what the numbers rest on, and what is missing."""
+    results = {name: result for name, result in evaluation["results"].items() if not name.startswith(ACCURACY)}
+    plain = {name: result for name, result in results.items() if not name.startswith(ROPE)}
+    parts = [table(HEAD, (_row(name, result) for name, result in plain.items()))]
+    parts += _bases(evaluation, plain)
+    if len(plain) < len(results):
+        compared = (_row(name, result) for name, result in results.items() if name not in plain)
+        parts += ["The same weights with RoPE and without it:", table(HEAD, compared), *_recovery(evaluation)]
+    if missing := evaluation.get("missing"):
+        parts.append("**Missing:** " + "; ".join(f"{one['what']} ({one['why']})" for one in missing) + ".")
+    return parts
+
+
+def _bases(evaluation: Mapping[str, Any], results: Mapping[str, Any]) -> Iterator[str]:
+    """What the numbers were measured on, and how their intervals were found."""
+    sets = [one for one in evaluation.get("sets", ()) if not one["set"].startswith(ROPE)]
+    read = "; ".join(
+        f"{one['set']}, {one['way']}: {one['rows']:,} rows, {one['documents']:,} documents, {one['tokens']:,} tokens"
+        for one in sets
+    )
+    if sets:
+        yield f"Bits per byte are of {read}. Their intervals are bootstrapped over rows."
+    if any(result["interval"] is None for result in results.values()):
+        yield "Where there is no interval, there was no more than one row to find one by."
+    if any(name.endswith(OLD_TABLE) for name in results):
+        yield (
+            "The old table of token lengths, with which nanochat was measured before its commit 2ce972a, counts three "
+            "bytes for every token that is no text by itself."
+        )
+    if any(name.startswith(CLOZE) for name in results):
+        yield f"In the cloze task guessing finds {evaluation['cloze']['chance']:.0%}."
+
+
+def _recovery(evaluation: Mapping[str, Any]) -> Iterator[str]:
+    """The ends of the curve, as training measured them."""
+    recovery = evaluation.get("recovery")
+    if recovery is not None:
+        first, last = recovery["points"][0], recovery["points"][-1]
+        size = recovery["sample_size"]
+        sample = "bytes that were not counted" if size is None else f"{size:,} {recovery['sample_unit']}"
+        yield (
+            f"RoPE was dropped at step {recovery['drop_step']:,}. Measured while training, on {sample}: "
+            f"{recovery['with_rope']:.4f} bits per byte with it, {first['bits_per_byte']:.4f} without it, "
+            f"{last['bits_per_byte']:.4f} after {last['steps']:,} steps without it. All points are in "
+            "[`evaluation.json`](evaluation.json)."
+        )
+
+
 def samples_section(model: Deliverable) -> str:
     """The first texts that the evaluation had it write, as it wrote them; empty when it kept none."""
     samples = model.evaluation.get("samples", [])[:SHOWN_SAMPLES]
-    texts = ((code(one["prompt"], "text"), GOES_ON[model.phase], code(one["answer"], "text")) for one in samples)
+    texts = (
+        (code(one["prompt"], "text"), _goes_on(model.phase, one.get("way")), code(one["answer"], "text"))
+        for one in samples
+    )
     return "\n\n".join(text for sample in texts for text in sample)
+
+
+def _goes_on(phase: str, way: str | None) -> str:
+    return GOES_BEFORE if way == "backward" else GOES_ON[phase]
 
 
 def overlap_section(report: Mapping[str, Any]) -> str:
@@ -85,6 +151,11 @@ def overlap_section(report: Mapping[str, Any]) -> str:
     )
 
 
+def is_score(name: str) -> bool:
+    """Whether a measurement is of the published model on text that it was not trained on, each counted once."""
+    return not name.startswith(ROPE) and not name.endswith(("_train", OLD_TABLE))
+
+
 def written_value(value: float, unit: str) -> str:
     """A proportion in per cent, anything else with four decimals."""
     return f"{value:.1%}" if unit.startswith(SHARE) else f"{value:.4f}"
@@ -99,7 +170,10 @@ def _row(name: str, result: Mapping[str, Any]) -> tuple[str, ...]:
 
 def called_measurement(name: str) -> str:
     """Its name for readers."""
-    return "ChatCORE" if name == "chatcore" else name.replace("_", " ").replace("/", ": ")
+    if name.endswith(OLD_TABLE):
+        return f"{called_measurement(name.removesuffix(OLD_TABLE))}, by the old table of token lengths"
+    metric, _, part = name.partition("/")
+    return ": ".join(filter(None, (CALLED.get(metric, metric.replace("_", " ")), part.replace("_", " "))))
 
 
 def _interval(result: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from core.data.corpus.sources import SOURCES
 from core.lineage.lineage import Lineage
-from core.publishing.card_evaluation import ACCURACY, called_measurement, written_value
+from core.publishing.card_evaluation import ACCURACY, called_measurement, is_score, written_value
 from core.publishing.card_training import ORIGIN, datasets, read_source
 from core.publishing.corpus_dataset import corpus_dataset
 from core.publishing.deliverables import Deliverable
@@ -46,6 +46,8 @@ def _tags(layout: str, model: Deliverable) -> list[str]:
 def _results(model: Deliverable) -> Iterator[EvalResult]:
     origins = _question_origins(model.lineage)
     for name, result in model.evaluation["results"].items():
+        if not is_score(name):
+            continue
         metric, _, task = name.partition("/")
         kind, revision, called = _measured_on(model, task, origins)
         bounds = result["interval"]

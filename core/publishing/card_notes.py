@@ -28,9 +28,9 @@ def limitations_section(model: Deliverable) -> str:
         )
     if missing := (model.evaluation.get("examination") or {}).get("missing"):
         said.append(f"Not evaluated on {', '.join(missing)}.")
-    if model.meta.get("direction", "forward") != "forward":
+    if model.direction != "forward":
         said.append(
-            f"It was trained {model.meta['direction']}: reading backward, tokens come last first, after `<|backward|>`."
+            f"It was trained {model.direction}: reading backward, tokens come last first, after `<|backward|>`."
         )
     if (read := read_source(model.lineage)) and read[0] == python_docs.NAME:
         said.insert(

@@ -12,7 +12,9 @@ from core.export.certificate import Certificate
 from core.lineage.lineage import LINEAGE_ROLE, NO_LINEAGE, Lineage, read_lineage
 from core.model.architecture import Architecture
 from core.publishing.gate import check_certificate
+from core.recipes.vocabulary import FORWARD
 from core.stages.context import StageError
+from core.stages.kind import StageKind
 
 EVALUATION_FILES = ("evaluation.json", "samples.md")  # published beside every model they are about
 OVERLAP_FILES = ("decontamination.json", "decontamination.md")  # the same, where the recipe asks for them
@@ -42,6 +44,17 @@ class Deliverable:
     def architecture(self) -> Architecture:
         """Shapes of the model."""
         return Architecture(**self.meta["architecture"])
+
+    @property
+    def direction(self) -> str:
+        """In which it reads: forward, backward or bidirectional."""
+        return str(self.meta.get("direction", "forward"))
+
+    @property
+    def marks_direction(self) -> bool:
+        """Whether each document begins by saying how it is read."""
+        tokenizers = self.lineage.of_kind(StageKind.TOKENIZER)
+        return self.direction != "forward" or any(FORWARD in one.identity["special_tokens"] for one in tokenizers)
 
     @property
     def native_weights(self) -> str:

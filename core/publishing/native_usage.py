@@ -38,11 +38,15 @@ def logits(tokens):
         x = x + mlp(norm(x), layer)
     return {cap} * torch.tanh(linear(norm(x), "lm_head") / {cap})
 
-tokens = tokenizer.encode("{prompt}", allowed_special="all")
+tokens = {tokens}
 start = len(tokens)
 while len(tokens) < start + 64 and tokens[-1] != tokenizer.encode_single_token("{end}"):
     tokens.append(int(logits(tokens)[-1].argmax()))
-print(tokenizer.decode(tokens[start:]))"""
+print(tokenizer.decode(tokens[start:]{in_order}))"""
+TOKENS = 'tokenizer.encode("{opening}{prompt}", allowed_special="all")'
+BACKWARD_TOKENS = """\
+tokenizer.encode("{opening}<|backward|>", allowed_special="all")  # then the text, from its end
+tokens += tokenizer.encode("{prompt}")[::-1]"""
 
 ROTATE = """
 def rotate(x):  # x [heads, T, {head_width}]
@@ -65,6 +69,7 @@ def native_program(repository_id: str, model: Deliverable, prompt: str, end_of_a
     """The program for one model: lines that it does not need are left out."""
     architecture, rotates = model.architecture, model.meta["use_rope"]
     is_chat = model.phase == "sft"
+    is_backward = not is_chat and model.direction == "backward"
     values = {
         "id": repository_id,
         "weights": model.native_weights,
@@ -78,7 +83,10 @@ def native_program(repository_id: str, model: Deliverable, prompt: str, end_of_a
         "base": repr(architecture.rope_base),
         "depth": str(architecture.depth),
         "cap": repr(architecture.logit_softcap),
-        "prompt": BEGINNING + (TURN.replace("{prompt}", prompt) if is_chat else prompt),
+        "tokens": BACKWARD_TOKENS if is_backward else TOKENS,
+        "in_order": "[::-1]" if is_backward else "",
+        "opening": BEGINNING,
+        "prompt": TURN.replace("{prompt}", prompt) if is_chat else prompt,
         "end": end_of_answer if is_chat else BEGINNING,
     }
     program = PROGRAM

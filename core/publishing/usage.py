@@ -8,18 +8,19 @@ from __future__ import annotations
 from core.export.hub_config import END_OF_ANSWER
 from core.publishing.deliverables import Deliverable
 from core.publishing.native_usage import native_program
+from core.recipes.vocabulary import FORWARD
 
 HUGGING_FACE = """\
 ```python
 # pip install transformers torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+{imports}from transformers import AutoModelForCausalLM, AutoTokenizer
 
 repository = "{id}"
 tokenizer = AutoTokenizer.from_pretrained(repository)
 model = AutoModelForCausalLM.from_pretrained(repository, trust_remote_code=True, dtype="auto")
 {inputs}
 output = model.generate(**inputs, max_new_tokens=64, do_sample=False)
-print(tokenizer.decode(output[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))
+print(tokenizer.decode(output[0, inputs["input_ids"].shape[1]:]{in_order}, skip_special_tokens=True))
 ```
 
 `trust_remote_code=True` is required: the model's code is in this repository, because the nanochat class of transformers
@@ -39,6 +40,10 @@ inputs = tokenizer.apply_chat_template(
     add_generation_prompt=True, return_dict=True, return_tensors="pt",
 )""",
 }
+BACKWARD_INPUTS = """\
+opening = tokenizer("<|backward|>")["input_ids"]  # then the text, from its end: what is written stands before it
+text = tokenizer("{prompt}", add_special_tokens=False, return_tensors="pt")["input_ids"]
+inputs = {"input_ids": torch.cat([torch.tensor([opening]), text.flip(1)], dim=1)}"""
 
 NATIVE = """\
 ```python
@@ -52,16 +57,25 @@ it. For everything else there is `{counterpart}`, the same weights for transform
 
 CHECKPOINTS = {"base": "base_checkpoints", "sft": "chatsft_checkpoints"}
 PROMPTS = {"base": "The capital of France is", "sft": "Spell the word: apple"}
-OPENINGS = {"bidirectional": "<|forward|>"}  # what a text begins with for a model that must be told where it goes
+BACKWARD_PROMPT = " is the capital of France."
 
 
 def usage(layout: str, repository_id: str, counterpart: str, tag: str, model: Deliverable) -> str:
     """The section's text; `counterpart` is the repository of the same model in the other layout."""
-    opening = OPENINGS.get(str(model.meta.get("direction", "forward")), "") if model.phase == "base" else ""
-    prompt = opening + PROMPTS[model.phase]
+    is_backward = model.phase == "base" and model.direction == "backward"
+    prompt = BACKWARD_PROMPT if is_backward else PROMPTS[model.phase]
+    if model.phase == "base" and model.marks_direction and not is_backward:
+        prompt = f"{FORWARD}{prompt}"
     if layout == "hf":
-        inputs = INPUTS[model.phase].replace("{prompt}", prompt)
-        values = {"id": repository_id, "inputs": inputs, "counterpart": counterpart, "tag": tag, "phase": model.phase}
+        values = {
+            "id": repository_id,
+            "imports": "import torch\n" if is_backward else "",
+            "inputs": (BACKWARD_INPUTS if is_backward else INPUTS[model.phase]).replace("{prompt}", prompt),
+            "in_order": ".flip(0)" if is_backward else "",
+            "counterpart": counterpart,
+            "tag": tag,
+            "phase": model.phase,
+        }
         text = HUGGING_FACE
         for name, value in values.items():
             text = text.replace(f"{{{name}}}", value)

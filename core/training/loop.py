@@ -121,7 +121,10 @@ class Trainer:
         if self.world.leads:
             self.tracker.record(self.step, values)
             self.context.report.measured(self.step, values)
-            text = ", ".join(f"{name} {value:.4f}" for name, value in values.items())
+            text = ", ".join(
+                f"{name} {value:,}" if isinstance(value, int) else f"{name} {value:.4f}"
+                for name, value in values.items()
+            )
             self.context.report.log(f"step {self.step}/{self.job.steps}: {text}")
 
     def _record(self, result: StepResult, rates: Rates, seconds: float, waited: float) -> None:

@@ -7,6 +7,7 @@ in shorter runs); `recovery.svg` shows both. As in the seed series there is no r
 
 from __future__ import annotations
 
+from core.model.rope_switch import positions
 from core.model.transformer import Transformer
 from core.stages.context import Metrics, StageContext, StageError
 from core.stages.identity import TrainingIdentity
@@ -15,7 +16,7 @@ from core.training.distributed import World
 from core.training.pretrain import Measurements, train_segment
 from core.training.stopping import StopRequest
 from core.training.trace import Trace
-from core.training.validation import HeldOutDocuments, positions
+from core.training.validation import HeldOutDocuments
 
 RECOVERY_STEPS = 500
 RECOVERY_INTERVAL = 25
@@ -45,6 +46,7 @@ def produce(context: StageContext[TrainingIdentity]) -> Metrics:
                 **without,
                 "drop_bpb_without_rope": without["validation_bpb"],
                 "drop_bpb_with_rope": validation.measure(model, world, stop)["validation_bpb"],
+                "drop_validation_bytes": validation.bytes,
             }
 
     def plots(trace: Trace) -> dict[str, str]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from core.data.direction import Way, measured_row_sets
 from core.data.rows import Rows
@@ -42,6 +40,13 @@ class Validation:
         if count == 0 or (mask is not None and not mask[:count, 1:].any()):
             raise StageError("the validation rows hold no supervised token; make them of more documents")
         return cls(rows, mask, np.load(tokenizer / "token_bytes.npy"), count, micro_batch)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the targets that are measured."""
+        targets = self.rows[: self.count][:, 1:]
+        marked = 1 if self.mask is None else self.mask[: self.count, 1:] != 0
+        return int((self.token_bytes[targets] * marked).sum(dtype=np.int64))
 
     def bits_per_byte(self, model: Transformer, world: World, stop: StopRequest) -> float:
         """The same number on every rank; raises `Stopped` between batches when a rank was asked to stop."""
@@ -80,6 +85,11 @@ class HeldOutDocuments:
             }
         )
 
+    @property
+    def bytes(self) -> int:
+        """How many bytes of text are measured, over all ways."""
+        return sum(one.bytes for one in self.ways.values())
+
     def measure(self, model: Transformer, world: World, stop: StopRequest) -> dict[str, float]:
         """`validation_bpb` over the bytes of all ways; with two, also of each (`BPB_OF_WAY`)."""
         tallies = {way: validation.tally(model, world, stop) for way, validation in self.ways.items()}
@@ -87,15 +97,3 @@ class HeldOutDocuments:
         if len(tallies) > 1:
             values |= {BPB_OF_WAY[way]: tally.bits_per_byte for way, tally in tallies.items()}
         return values
-
-
-@contextmanager
-def positions(model: Transformer, use_rope: bool) -> Iterator[None]:
-    """Look at the same weights with RoPE on or off while the block runs."""
-    before = model.use_rope
-    model.use_rope = use_rope
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        model.use_rope = before

@@ -86,5 +86,8 @@ def _sample(made: Sequence[Stage], store: Store) -> list[str]:
         if stage.kind is StageKind.EVALUATE and stage.name.endswith("-base"):
             evaluation = json.loads((store.fetch(stage.address) / "evaluation.json").read_text(encoding="utf-8"))
             for sample in evaluation["samples"][:1]:
+                if sample["way"] == "backward":
+                    before = f"{sample['answer']}{sample['prompt']}"
+                    return ["", f"the base model says what precedes {sample['prompt']!r}:", before]
                 return ["", f"the base model continues {sample['prompt']!r}:", f"{sample['prompt']}{sample['answer']}"]
     return []

@@ -76,9 +76,10 @@ def training_results(finished: Finished) -> Page:
 
 
 def evaluation_results(finished: Finished) -> Page:
-    """A row for each measurement."""
-    results = json.loads(finished.read(EVALUATIONS[finished.stage.kind]) or '{"results": {}}')["results"]
-    rows = [_measurement(name, measured) for name, measured in results.items()]
+    """A row for each measurement, and for what has none."""
+    evaluation = json.loads(finished.read(EVALUATIONS[finished.stage.kind]) or '{"results": {}}')
+    rows = [_measurement(name, measured) for name, measured in evaluation["results"].items()]
+    rows += [{"measurement": name, "value": "missing", "unit": why} for name, why in _missing(evaluation)]
     return Page(form="table", data=json.dumps(rows), description=finished.description)
 
 
@@ -117,6 +118,14 @@ def _records(trace: str) -> Iterator[Record]:
     for line in trace.splitlines():
         values = json.loads(line)
         yield int(values.pop("step")), values
+
+
+def _missing(evaluation: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What has no number, and why."""
+    for one in evaluation.get("missing", ()):
+        yield (one, "there are no data of it") if isinstance(one, str) else (one["what"], one["why"])
+    for task in evaluation.get("examination", {}).get("missing", ()):
+        yield task, "no question of it was asked"
 
 
 def _measurement(name: str, measured: Mapping[str, Any]) -> dict[str, object]:

@@ -112,7 +112,16 @@ DELIVERED = {
     "evaluation-sft": "evaluation",
     "lineage": "lineage",
 }
-SIZES = {"validation_tokens": 256, "samples": 2, "sample_tokens": 8, "answer_tokens": 24, "seed": 42}
+SIZES = {
+    "validation_tokens": 256,
+    "samples": 2,
+    "sample_tokens": 8,
+    "answer_tokens": 24,
+    "cloze_passages": 10,
+    "held_out_shard": 2,
+    "seed": 42,
+}
+MEASURED_ON = {"tokenizer": "tokenizer", "validation": "validation_rows", "train": "rows", "corpus": "corpus"}
 MEASURED = LongContext(
     factors=(1, 8),
     documents=3,
@@ -182,7 +191,11 @@ CASES: Mapping[StageKind, Mapping[str, Case]] = {
     StageKind.EVALUATE: {
         "base": Case(
             EvaluateIdentity(suite="base", **SIZES),
-            {"model": "base_model", "tokenizer": "tokenizer", "validation": "validation_rows"},
+            {"model": "base_model", **MEASURED_ON},
+        ),
+        "recalibrated": Case(
+            EvaluateIdentity(suite="base", **SIZES),
+            {"model": "chat_model", "before_drop": "base_model", **MEASURED_ON},
         ),
         "chat": Case(
             EvaluateIdentity(suite="chat", **SIZES),

@@ -16,9 +16,9 @@ import numpy.typing as npt
 from core.data.decontamination.words import BOUNDARY
 from core.data.rows import Rows
 from core.data.tokenizer import Tokenizer
+from core.recipes.vocabulary import BACKWARD
 
 BLOCK_TOKENS = 1 << 18  # about a megabyte of text
-BACKWARD = "<|backward|>"
 BETWEEN = BOUNDARY.encode("utf-8", "surrogateescape")  # one byte, which is nowhere in UTF-8
 
 

@@ -21,10 +21,10 @@ import numpy.typing as npt
 
 from core.evaluation.long_context.reading import long_nats
 from core.evaluation.measurement import Measurement
+from core.evaluation.resampling import ratio_interval
 from core.model.transformer import Transformer
 
 EDGES = (0, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32)  # in trained lengths
-RESAMPLES = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ def bits_per_byte(records: Sequence[BucketRecord], seed: int) -> Measurement | N
         unit="bits per byte",
         sample_size=int(sizes.sum()),
         sample_unit="bytes",
-        interval=_bootstrap(nats, sizes, seed),
+        interval=ratio_interval(nats, log(2) * sizes, seed),
     )
 
 
@@ -91,18 +91,6 @@ def _sums_by_text(records: Sequence[BucketRecord]) -> tuple[npt.NDArray[np.float
         sums[record.text] = (nats + record.nats, size + record.bytes)
     values = list(sums.values())
     return np.array([nats for nats, _ in values]), np.array([size for _, size in values], np.int64)
-
-
-def _bootstrap(nats: npt.NDArray[np.float64], sizes: npt.NDArray[np.int64], seed: int) -> tuple[float, float] | None:
-    """Percentiles 2.5 and 97.5 of the ratio of sums over texts drawn with replacement (Efron 1979)."""
-    count = len(nats)
-    if count < 2:
-        return None
-    drawn = np.random.default_rng(seed).integers(0, count, (RESAMPLES, count))
-    totals = sizes[drawn].sum(axis=1)
-    ratios = nats[drawn].sum(axis=1)[totals > 0] / (log(2) * totals[totals > 0])
-    low, high = np.percentile(ratios, (2.5, 97.5)).tolist()
-    return low, high
 
 
 def buckets(records: Sequence[BucketRecord]) -> Mapping[tuple[str, int, int, int], list[BucketRecord]]:

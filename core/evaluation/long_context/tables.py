@@ -15,8 +15,9 @@ from pydantic import TypeAdapter
 
 from core.evaluation.long_context.asking import TrialRecord
 from core.evaluation.long_context.longbench import LongAnswer
-from core.evaluation.long_context.positions import RESAMPLES, BucketRecord, bits_per_byte
+from core.evaluation.long_context.positions import BucketRecord, bits_per_byte
 from core.evaluation.measurement import Measurement, wilson_interval
+from core.evaluation.resampling import RESAMPLES
 
 POSITIONS, TRIALS, ANSWERS = "positions.jsonl", "trials.jsonl", "answers.jsonl"
 

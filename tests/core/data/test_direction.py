@@ -17,6 +17,7 @@ from core.data.direction import DirectionPolicy, packed_row_sets, readings
 from core.data.rows import Rows
 from core.data.tokenizer import Tokenizer
 from core.recipes.vocabulary import DIRECTION_TOKENS, SPECIAL_TOKENS, SPLIT_PATTERN
+from core.stages.context import StageError
 from core.stages.identity import PackIdentity
 
 TOKENIZER = Tokenizer(SPLIT_PATTERN, (*SPECIAL_TOKENS, *DIRECTION_TOKENS), {bytes([byte]): byte for byte in range(256)})
@@ -60,6 +61,16 @@ def documents(count: int, offset: int = 0) -> list[str]:
     return [f"{number:04d}>" + "x" * (number * 7 % 30) for number in range(offset, offset + count)]
 
 
+def ways_by_place(rows: np.ndarray) -> dict[tuple[int, int], str]:
+    """The names of the documents that were packed whole enough to name themselves, by row and number in it."""
+    found = {}
+    for row, tokens in enumerate(rows):
+        for number, piece in enumerate(pieces(tokens[None])):
+            for name in ways(np.array([[BOS, *piece]])):
+                found[row, number] = name
+    return found
+
+
 def ways(rows: np.ndarray) -> dict[str, int]:
     """The direction token of every document that was packed whole enough to name itself, by the name."""
     found = {}
@@ -76,8 +87,33 @@ def test_every_reading_gives_the_document_back_and_backward_is_its_reverse(direc
     for way, reading in readings(direction, TOKENIZER).items():
         sequence = reading.sequence(tokens)
         assert reading.tokens(sequence).tolist() == ids
-        mark = [] if direction == "forward" else [FORWARD if way == "forward" else BACKWARD]
-        assert sequence.tolist() == [BOS, *mark, *(ids if way == "forward" else ids[::-1])]
+        mark = FORWARD if way == "forward" else BACKWARD
+        assert sequence.tolist() == [BOS, mark, *(ids if way == "forward" else ids[::-1])]
+
+
+def test_a_vocabulary_without_direction_tokens_reads_forward_without_a_mark() -> None:
+    plain = Tokenizer(SPLIT_PATTERN, SPECIAL_TOKENS, TOKENIZER.ranks)
+    (reading,) = readings("forward", plain).values()
+    assert reading.sequence(np.array([7, 8], np.uint32)).tolist() == [plain.bos, 7, 8]
+    with pytest.raises(StageError, match=r"no special token <\|backward\|>"):
+        readings("backward", plain)
+
+
+def test_with_one_vocabulary_all_directions_have_the_same_documents_in_the_same_places(
+    make: Callable, corpus_of: Callable, tokenizer_folder: Path
+) -> None:
+    corpus = corpus_of(documents(300))
+    packed = {
+        direction: Rows.open(make(pack, identity(direction), tokenizer=tokenizer_folder, corpus=corpus).folder)[:]
+        for direction in ("forward", "backward", "bidirectional")
+    }
+    begins = {direction: (rows == BOS).tolist() for direction, rows in packed.items()}
+    assert begins["forward"] == begins["backward"] == begins["bidirectional"]
+    ahead, behind, both = (ways_by_place(packed[direction]) for direction in begins)
+    shared = ahead.keys() & behind.keys()
+    assert len(shared) > 200
+    assert all(ahead[place] == behind[place] for place in shared)
+    assert all(both[place] == ahead[place] for place in both.keys() & shared)
 
 
 @given(st.lists(WORDS, min_size=1, max_size=30), st.integers(0, 5), st.integers(0, 10**6))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
+from toy_models import toy_transformer
 
+from core.data.corpus.artifact import Corpus, Shard, shard_file, write_documents
 from core.data.rows import RowsWriter
 from core.data.tokenizer import Tokenizer
 from core.evaluation import evaluate
@@ -96,11 +97,28 @@ class Workplace:
                 masks.append([*rendered.mask, *[0] * rest])
         return folder
 
+    def corpus(self, texts: Sequence[str]) -> Path:
+        """A corpus whose only shard, held out, has these documents."""
+        folder = self.root / "corpus"
+        folder.mkdir()
+        write_documents(folder / shard_file(0), texts)
+        shard = Shard(number=0, file=shard_file(0), documents=len(texts), characters=sum(map(len, texts)))
+        Corpus(source="test", revision="1", validation_shard=0, shards=(shard,)).save(folder)
+        return folder
+
     def evaluate(
-        self, validation: Path, suite: str, *, questions: Sequence[Question] = QUESTIONS, **sizes: int
+        self,
+        validation: Path,
+        suite: str,
+        *,
+        questions: Sequence[Question] = QUESTIONS,
+        further: Mapping[str, Path] | None = None,
+        **sizes: int,
     ) -> tuple[Path, Metrics]:
-        """Run the stage; return its folder and metrics."""
+        """Run the stage; return its folder and metrics. Unless `further` has other inputs, `train` is `validation`."""
         write_questions(self.root, questions)
+        if not (self.root / "corpus").is_dir():
+            self.corpus(["A document with nothing to hide."])
         output = self.root / f"evaluation-{len(list(self.root.glob('evaluation-*')))}"
         output.mkdir()
         identity = {
@@ -108,6 +126,8 @@ class Workplace:
             "samples": 3,
             "sample_tokens": 10,
             "answer_tokens": 12,
+            "cloze_passages": 0,
+            "held_out_shard": 0,
             "seed": 42,
             **sizes,
         }
@@ -120,6 +140,9 @@ class Workplace:
                 "tokenizer": self.root / "tokenizer",
                 "validation": validation,
                 "questions": self.root,
+                "train": validation,
+                "corpus": self.root / "corpus",
+                **(further or {}),
             },
             output=output,
             scratch=self.root,
@@ -133,14 +156,7 @@ class Workplace:
 @pytest.fixture
 def model() -> Transformer:
     """Random weights, none of them zero, RoPE off."""
-    model = Transformer(ARCHITECTURE, use_rope=False)
-    model.initialize(seed=1)
-    generator = torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "c_proj" in name or "lm_head" in name:
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) / parameter.shape[1] ** 0.5)
-    return model.eval()
+    return toy_transformer(ARCHITECTURE, use_rope=False).eval()
 
 
 @pytest.fixture

@@ -57,10 +57,23 @@ def validation(both_ways: Workplace, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def training(both_ways: Workplace, tmp_path: Path) -> Path:
+    """Rows of both directions, one text each."""
+    folder = tmp_path / "stream"
+    folder.mkdir()
+    ahead, behind = readings("bidirectional", both_ways.tokenizer).values()
+    with RowsWriter(folder, "rows", CONTEXT + 1, both_ways.tokenizer.vocabulary_size) as writer:
+        for number, reading in enumerate((ahead, behind, ahead, behind, ahead)):
+            text = f"Text number {number} that was read while training. " * 3
+            writer.append(reading.sequence(both_ways.tokenizer.encode_array(text))[: CONTEXT + 1])
+    return folder
+
+
 def test_bits_per_byte_are_reported_for_each_direction_and_for_all_bytes(
-    both_ways: Workplace, validation: Path
+    both_ways: Workplace, validation: Path, training: Path
 ) -> None:
-    folder, metrics = both_ways.evaluate(validation, "base")
+    folder, metrics = both_ways.evaluate(validation, "base", further={"train": training})
     token_bytes = both_ways.tokenizer.token_bytes
     for way in ("forward", "backward"):
         expected = bits_per_byte(both_ways.model, Rows.open(validation, f"{way}.rows")[:], token_bytes)
@@ -69,7 +82,7 @@ def test_bits_per_byte_are_reported_for_each_direction_and_for_all_bytes(
     results = json.loads((folder / "evaluation.json").read_text())["results"]
     sizes = {name: one["sample_size"] for name, one in results.items()}
     bytes_each = sum(CONTEXT - 1 for _ in TEXTS)  # without the direction token
-    assert sizes == {
+    assert {name: size for name, size in sizes.items() if "train" not in name} == {
         "bits_per_byte": 2 * bytes_each,
         "bits_per_byte_forward": bytes_each,
         "bits_per_byte_backward": bytes_each,
@@ -79,11 +92,27 @@ def test_bits_per_byte_are_reported_for_each_direction_and_for_all_bytes(
     )
 
 
-def test_what_is_written_backward_is_shown_as_the_text_before_the_prompt(
-    both_ways: Workplace, validation: Path
+def test_as_many_training_rows_are_read_as_held_out_ones_of_both_directions(
+    both_ways: Workplace, validation: Path, training: Path
 ) -> None:
-    folder, _ = both_ways.evaluate(validation, "base", samples=2)
+    folder, metrics = both_ways.evaluate(validation, "base", further={"train": training})
+    read = {(one["set"], one["way"]): one for one in json.loads((folder / "evaluation.json").read_text())["sets"]}
+    assert {name: one["rows"] for name, one in read.items()} == {
+        ("validation", "forward"): 2,
+        ("validation", "backward"): 2,
+        ("train", "mixed"): 4,
+    }
+    assert read["train", "mixed"]["documents"] == 4
+    expected = bits_per_byte(both_ways.model, Rows.open(training)[:4], both_ways.tokenizer.token_bytes)
+    assert metrics["bits_per_byte_train"] == pytest.approx(expected)
+
+
+def test_what_is_written_backward_is_shown_as_the_text_before_the_prompt(
+    both_ways: Workplace, validation: Path, training: Path
+) -> None:
+    folder, _ = both_ways.evaluate(validation, "base", samples=2, further={"train": training})
     forward, backward = json.loads((folder / "evaluation.json").read_text())["samples"]
+    assert (forward["way"], backward["way"]) == ("forward", "backward")
     assert forward["prompt"] == backward["prompt"] == PROMPTS[0]
     assert "backward" in backward["title"]
     tokenizer = both_ways.tokenizer

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from core.model.transformer import Transformer
+from core.planning.pretraining import base_stage, stream, tokenizer_stage
 from core.recipes.recipe import Recipe
 from core.recipes.table import find_recipe
 from core.training.schedule import pretraining_rates
@@ -87,6 +90,24 @@ def test_its_direction_tokens_are_the_last_two_of_eleven_at_the_top_of_the_vocab
     assert (ids["<|bos|>"], ids["<|user_start|>"], ids["<|assistant_end|>"]) == (65_525, 65_526, 65_529)
     assert (ids["<|output_end|>"], ids["<|forward|>"], ids["<|backward|>"]) == (65_533, 65_534, 65_535)
     assert (tokenizer.max_characters, tokenizer.document_cap) == (10_000_000_000, 10_000)
+
+
+@pytest.mark.parametrize("family", ["d20", "tiny"])
+def test_its_siblings_are_the_same_recipe_but_for_the_direction(family: str) -> None:
+    both, *siblings = (find_recipe(f"{family}_{direction}") for direction in ("bidirectional", "forward", "backward"))
+    for sibling, direction in zip(siblings, ("forward", "backward"), strict=True):
+        assert sibling.pretraining == replace(both.pretraining, direction=direction)
+        assert (sibling.tag, sibling.trunk) == (f"{family}_{direction}", f"{family}_{direction}")
+        assert replace(sibling, tag=both.tag, trunk=both.trunk, pretraining=both.pretraining) == both
+
+
+def test_it_and_its_siblings_share_corpus_and_tokenizer_and_read_streams_of_equal_length() -> None:
+    both, *siblings = (find_recipe(f"tiny_{direction}") for direction in ("bidirectional", "forward", "backward"))
+    groups = {recipe.tag: stream(recipe, recipe.pretraining.steps) for recipe in (both, *siblings)}
+    for sibling in siblings:
+        assert tokenizer_stage(sibling).key == tokenizer_stage(both).key
+        assert groups[sibling.tag].rows == groups[both.tag].rows
+        assert base_stage(sibling).key != base_stage(both).key
 
 
 def test_it_reads_fineweb_edu(recipe: Recipe) -> None:

@@ -33,7 +33,8 @@ def test_the_twenty_tags_of_the_card_are_all_there_and_no_other() -> None:
 def test_the_tiny_family_has_every_rope_schedule_with_and_without_long() -> None:
     tiny = [tag for tag in recipes() if tag.startswith("tiny")]
     drops = ("", "_drope_25", "_drope_50", "_drope_75")
-    assert tiny == [f"tiny{drop}{long}" for drop in drops for long in ("", "_long")] + ["tiny_bidirectional"]
+    directions = ["tiny_bidirectional", "tiny_forward", "tiny_backward"]
+    assert tiny == [f"tiny{drop}{long}" for drop in drops for long in ("", "_long")] + directions
 
 
 def count(architecture: Architecture, part: str) -> int:

@@ -268,7 +268,7 @@ def test_the_tiny_example_shares_its_trunks_and_is_what_all_means(monkeypatch: p
     monkeypatch.setenv(SERIES_VARIABLE, str(EXAMPLES / "tiny_2x2.yaml"))
     tags = chosen_family()
     assert tags == [f"study_{steps}steps{drop}" for steps in (80, 160) for drop in ("", "_drope_50")]
-    assert len(recipes()) == 30 + 4
+    assert len(recipes()) == 34 + 4
     plan = make_plan(tags, {}, lambda _stage: None)
     assert plan.total.tokens == 1.5 * (80 + 160) * 2048
     assert plan.unshared.tokens == 2 * (80 + 160) * 2048

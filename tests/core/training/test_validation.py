@@ -11,12 +11,13 @@ import torch
 from core.data.rows import Rows
 from core.evaluation.bits_per_byte import bits_per_byte
 from core.model.checkpoint import load_model
+from core.model.rope_switch import positions
 from core.stages.context import StageError
 from core.training.batches import open_mixture
 from core.training.distributed import World
 from core.training.micro_batch import MicroBatch
 from core.training.stopping import Stopped, StopRequest
-from core.training.validation import Validation, positions
+from core.training.validation import Validation
 
 ALONE = World(0, 1, torch.device("cpu"))
 
