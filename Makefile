@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint format bench bench-train bench-data bench-generation clean
+.PHONY: setup demo study test lint format bench bench-train bench-data bench-generation clean
 
 setup: $(READY)
 
@@ -22,6 +22,10 @@ $(READY): pyproject.toml constraints.txt
 
 demo: setup
 	@$(BIN)/miniseries run tiny_drope_50_long
+
+# The tiny family, its RoPE schedules compared: a few minutes, and a report to open in a browser.
+study: setup
+	@$(BIN)/miniseries study tiny tiny_drope_25 tiny_drope_50 tiny_drope_75
 
 test: setup
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder

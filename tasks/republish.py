@@ -18,9 +18,9 @@ from prefect.cache_policies import NO_CACHE
 from artifacts.errors import StoreUnavailable
 from artifacts.lease import HeldLease
 from artifacts.store import Store
-from core.planning.catalogue import publication
 from core.planning.stage import Stage
 from core.planning.stream_length import measured_by, packed_by_manifest
+from core.planning.study import publication_in
 from core.publishing.revision import Revision, correct, examine
 from core.stages.context import StageContext, StageError, StageUnavailable
 from core.stages.report import Reporter, parse
@@ -63,7 +63,7 @@ def republish_tag(tag: str, *, dry_run: bool) -> Republication:
     """
     settings = settings_from_environment()
     store = settings.open_store()
-    stage = measured_by(packed_by_manifest(store))(publication(tag))
+    stage = measured_by(packed_by_manifest(store))(publication_in(tag, store))
     try:
         _require_made(stage, store)
         lease = store.leases.acquire(stage.address, purpose=f"republish {tag}", ttl=settings.lease_seconds)

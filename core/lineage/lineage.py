@@ -21,7 +21,7 @@ from core.stages.kind import StageKind
 
 LINEAGE = "lineage.json"
 LINEAGE_ROLE = "lineage"  # of the gathered folder among a stage's inputs; no stage makes it
-LINEAGE_READERS = frozenset({StageKind.EXPORT_NATIVE, StageKind.PUBLISH})  # say what a model was made from
+LINEAGE_READERS = frozenset({StageKind.EXPORT_NATIVE, StageKind.PUBLISH, StageKind.STUDY})  # say what made a model
 TRACES = ("loss.jsonl", "metrics.jsonl")  # kept of every training stage, under its key
 PHASES = {"base": (StageKind.PRETRAIN, StageKind.RECALIBRATE), "sft": (StageKind.SFT, StageKind.LONG_SFT)}
 TRAINING = (*PHASES["base"], *PHASES["sft"])

@@ -17,6 +17,8 @@ from core.stages.identity import ExportIdentity
 from core.stages.kind import StageKind
 
 GROUPS = (StageKind.CORPUS, StageKind.PACK)  # reached through what reads them
+EVALUATIONS = (StageKind.EVALUATE, StageKind.CORE_METRIC, StageKind.LONG_CONTEXT)  # what a study is made from
+EVALUATED, DELIVERED = "evaluated", "delivered"  # how far a tag can be made: to its evaluations, or all but published
 
 
 def stages_of(tag: str) -> dict[str, Stage]:
@@ -27,18 +29,27 @@ def stages_of(tag: str) -> dict[str, Stage]:
 def resolved_stages(tag: str, resolve: Resolve, until: str | None = None) -> dict[str, Stage]:
     """The same with the shard groups that `resolve` gives each (see `core.planning.stream_length`).
 
-    `until` leaves only what one deliverable needs, itself included.
+    `until` leaves only what one deliverable needs, itself included; or what is EVALUATED or DELIVERED of a tag.
     """
-    if until is not None:
-        leaves = [deliverable(tag, until)]
-    else:
+    if until is None:
         leaves = [stage for stage in stages_of(tag).values() if stage.kind not in GROUPS]
+    elif until == EVALUATED:
+        leaves = evaluations_of(tag)
+    elif until == DELIVERED:
+        leaves = [*evaluations_of(tag), *publication(tag).inputs.values()]
+    else:
+        leaves = [deliverable(tag, until)]
     return {stage.key: stage for stage in in_order(leaves, resolve)}
 
 
 def publication(tag: str) -> Stage:
     """The stage that publishes `tag`, for which everything else is made."""
     return next(stage for stage in stages_of(tag).values() if stage.kind is StageKind.PUBLISH)
+
+
+def evaluations_of(tag: str) -> list[Stage]:
+    """Every evaluation of every model of `tag`, published or not."""
+    return [stage for stage in stages_of(tag).values() if stage.kind in EVALUATIONS]
 
 
 def deliverable(tag: str, role: str) -> Stage:

@@ -12,6 +12,7 @@ from artifacts.store import Store
 from core.planning.cost import Cost
 from core.planning.plan import Plan, PlannedStage, plan_against
 from core.planning.progress import required
+from core.planning.study import contents_with_studies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,7 @@ class Status:
 
 def read_status(tags: Sequence[str], store: Store) -> Status:
     """Look `tags` up in `store`. Raises `RecipeError` for an unknown tag, `StoreError`."""
-    contents = store.contents()
+    contents = contents_with_studies(store, store.contents())
     plan = plan_against(tags, store, contents)
     found = []
     for tag in plan.tags:

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from core.planning.catalogue import publication
+from core.planning.study import publication_in
 from core.recipes.recipe import Recipe
 from core.recipes.table import find_recipe
 from core.stages.context import StageError
@@ -35,7 +35,7 @@ def publish_json(tag: str, consent: Consent) -> None:
 def _publish(tag: str, consent: Consent, out: Console) -> dict[str, Any]:
     recipe, settings = find_recipe(tag), settings_from_environment()
     store = settings.open_store()
-    stage = publication(recipe.tag)
+    stage = publication_in(recipe.tag, store)
     if store.whole_manifest(stage.address) is None:
         require_yes(recipe, settings, consent)
         bring_about([recipe.tag], consent, out)

@@ -1,4 +1,4 @@
-"""Making and publishing models: `run`, `stage`, `join`, `export`, `adopt`, `publish`, `republish`, `verify`."""
+"""Making, comparing and publishing models: `run`, `study`, `stage`, `join`, `export`, `adopt`, `publish`, `verify`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,13 @@ RUN_EXAMPLES = """Examples:
   miniseries run --all --series examples/tiny_2x2.yaml
 
 MINISERIES_GPU_JOBS=2 trains two stages at once, each on half of the GPUs."""
+
+STUDY_EXAMPLES = """Examples:
+
+\b
+  miniseries study tiny tiny_drope_25 tiny_drope_50 tiny_drope_75 --to report
+  miniseries study --all --budget-hours 400 --publish
+  miniseries study --all --series examples/tiny_2x2.yaml"""
 
 STAGE_EXAMPLES = """Examples:
 
@@ -76,6 +83,31 @@ def run_command(
 
     consent = Consent(budget_hours=budget_hours, accept_retrain=accept_retrain, yes=yes)
     (command.run_json if json else command.run)(chosen(tags, every), consent)
+
+
+@app.command("study", epilog=STUDY_EXAMPLES)
+def study_command(
+    tags: Tags = None,
+    every: All = False,
+    to: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Copy it there, verified; none: say where the store has it.")
+    ] = None,
+    publish: Annotated[
+        bool, typer.Option("--publish", help="Publish each tag too, its cards with what the study found.")
+    ] = False,
+    json: Json = False,
+    budget_hours: BudgetHours = None,
+    accept_retrain: AcceptRetrain = False,
+    yes: Yes = False,
+    series: Series = None,
+) -> None:
+    """Compare the models of many tags, making and evaluating them first, as one report with figures and tables."""
+    from flows.commands import study as command
+    from flows.commands.consent import Consent
+
+    consent = Consent(budget_hours=budget_hours, accept_retrain=accept_retrain, yes=yes)
+    wanted = command.Wanted(tags=chosen(tags, every), to=to, publish=publish)
+    (command.study_json if json else command.study)(wanted, consent)
 
 
 @app.command("stage", epilog=STAGE_EXAMPLES)

@@ -1,0 +1,39 @@
+"""The report of a study as one HTML file that needs nothing else: no network, no script, light and dark, any width.
+
+Everything that comes from an evaluation is escaped by the template engine; figures are SVG that escapes its own text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+
+from jinja2 import Environment, StrictUndefined, Template
+
+from core.study.figures import Figure
+from core.study.result import Study
+from core.study.tables import Table
+
+TEMPLATE = "report.html.j2"
+SHOWN_FIGURES = 6  # of one study, at once; the others unfold
+
+
+def render_report(study: Study, figures: Sequence[Figure], tables: Sequence[Table]) -> str:
+    """The whole file."""
+    return _template().render(
+        study=study,
+        answers=[one for one in study.headline if one.startswith("Read as they are")],
+        details=[one for one in study.headline if not one.startswith("Read as they are")],
+        figures=figures,
+        tables=tables,
+        shown=SHOWN_FIGURES,
+        smallest=min((one.parameters for one in study.models), default=0),
+        largest=max((one.parameters for one in study.models), default=0),
+    )
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(files("core.study").joinpath(TEMPLATE).read_text(encoding="utf-8"))
