@@ -15,7 +15,6 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import get_args
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -111,8 +110,12 @@ def _document(path: Path) -> _Document:
         document = _DOCUMENT.validate_python(yaml.safe_load(path.read_text("utf-8")))
     except FileNotFoundError as error:
         raise StageError(f"{path.parent} is no bundle of CORE: it has no {path.name}") from error
-    except (ValidationError, yaml.YAMLError) as error:
-        raise StageError(f"{path}: {_first(error)}; a task's type is {', '.join(get_args(TaskType))}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise StageError(f"{path}: {place}: {first['msg'][:1].lower()}{first['msg'][1:]}") from error
+    except yaml.YAMLError as error:
+        raise StageError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
     labels = [line.label for line in document.icl_tasks]
     if not labels or len(labels) != len(set(labels)):
         raise StageError(f"{path}: it must name at least one task and none twice")
@@ -149,7 +152,3 @@ def _baselines(path: Path) -> dict[str, float]:
         if not 0 <= baseline < 1:
             raise StageError(f"{path}: the random baseline of {label} is {baseline:.0%}; it must be below 100 %")
     return found
-
-
-def _first(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

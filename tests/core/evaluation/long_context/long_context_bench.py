@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
-from artifacts.progress import SavedCheckpoint
+from kept_checkpoints import KeptCheckpoints
+
 from core.data.corpus.artifact import Corpus, Shard, shard_file, write_documents
 from core.data.tokenizer import Tokenizer
 from core.evaluation.long_context import stage
@@ -60,23 +60,6 @@ def some_texts(lengths: Sequence[int]) -> list[str]:
     return [" ".join(random.choices(words, k=length))[:length] for length in lengths]
 
 
-@dataclass
-class Kept:
-    """Checkpoints in a folder, as the store keeps them; the stage is killed when `most` are saved."""
-
-    folder: Path
-    most: int = 1_000_000
-    read: list[SavedCheckpoint] = field(default_factory=list)
-
-    def add(self, step: int, directory: Path) -> None:
-        shutil.copytree(directory, self.folder / f"{step:08d}")
-        if len(list(self.folder.iterdir())) == self.most:
-            raise KeyboardInterrupt
-
-    def every(self) -> list[SavedCheckpoint]:
-        return [SavedCheckpoint(int(path.name), path) for path in sorted(self.folder.iterdir())]
-
-
 @dataclass(frozen=True)
 class Bench:
     """Inputs of the stage in folders."""
@@ -112,7 +95,7 @@ class Bench:
             inputs={name: self.root / name for name in ("model", "tokenizer", "corpus")},
             output=folders[0],
             scratch=folders[1],
-            checkpoints=Kept(kept, most),  # type: ignore[arg-type]
+            checkpoints=KeptCheckpoints(kept, most),  # type: ignore[arg-type]
             report=Reporter(io.StringIO()),
             runtime=replace(Runtime(), checkpoint_seconds=0.0 if most < 1_000_000 else 600.0),
         )
