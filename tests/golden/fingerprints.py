@@ -96,6 +96,12 @@ def long_context(folder: Path) -> Fingerprint:
     return {**found, **dict(leaves(document["documents"], "documents")), **dict(leaves(document["missing"], "missing"))}
 
 
+def study(folder: Path) -> Fingerprint:
+    """Every number and sentence, leaf by leaf; pages and figures are made of them."""
+    document = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    return {"files": names(folder), **dict(leaves(document, "study.json"))}
+
+
 def certified(folder: Path) -> Fingerprint:
     """Every file with its hash, but of the certificate what was checked: what was measured is noise."""
     found = files(folder)
@@ -115,6 +121,7 @@ FINGERPRINTS: Mapping[StageKind, Callable[[Path], Fingerprint]] = {
     StageKind.LONG_SFT: training,
     StageKind.EVALUATE: evaluation,
     StageKind.LONG_CONTEXT: long_context,
+    StageKind.STUDY: study,
     StageKind.EXPORT_HF: certified,
     StageKind.EXPORT_TWIN: certified,
 }

@@ -16,7 +16,9 @@ import numpy as np
 import torch
 from fixed_lineage import write_lineage
 from fixed_models import BASE, CHAT, LENGTH, VOCABULARY, write_model
+from fixed_study import DROPPED, KEPT
 from fixed_text import numbers, some_documents
+from written_evaluations import written
 
 from core.data.best_fit import BestFitPacker
 from core.data.corpus.artifact import Corpus, Shard, shard_file, write_documents
@@ -216,6 +218,30 @@ class FixedInputs:
         (folder / "evaluation.json").write_text(json.dumps(document))
         (folder / "samples.md").write_text("# Samples\n")
         return folder
+
+    @property
+    def evaluate_of_kept(self) -> Path:
+        """The evaluation of a model that kept RoPE, for a study."""
+        return self._studied[f"evaluate:{KEPT.name}"]
+
+    @property
+    def long_context_of_kept(self) -> Path:
+        """How it reads beyond its trained length."""
+        return self._studied[f"long_context:{KEPT.name}"]
+
+    @property
+    def evaluate_of_dropped(self) -> Path:
+        """The evaluation of its sibling that dropped RoPE."""
+        return self._studied[f"evaluate:{DROPPED.name}"]
+
+    @property
+    def long_context_of_dropped(self) -> Path:
+        """How that one reads beyond its trained length."""
+        return self._studied[f"long_context:{DROPPED.name}"]
+
+    @cached_property
+    def _studied(self) -> dict[str, Path]:
+        return written(self._root / "studied", (KEPT, DROPPED))
 
     def _rows(self, name: str, rows: int, seed: int) -> Path:
         folder = self.folder(name)

@@ -57,7 +57,8 @@ def measure(kinds: Iterable[StageKind] = StageKind) -> Entries:
     """Make the golden stages of these kinds now, in one process on one thread."""
     with TemporaryDirectory(prefix="miniseries-golden-") as folder, serving() as hub:
         target = Path(folder) / "fingerprints.json"
-        environment = {**os.environ, **hub, "HF_HOME": folder, "OMP_NUM_THREADS": "1"}
+        support = {"PYTHONPATH": str(HERE.parent / "support")}
+        environment = {**os.environ, **hub, **support, "HF_HOME": folder, "OMP_NUM_THREADS": "1"}
         command = [sys.executable, str(HERE / "measure.py"), str(target), *(kind.value for kind in kinds)]
         subprocess.run(command, env=environment, check=True)
         found = json.loads(target.read_text(encoding="utf-8"))

@@ -14,6 +14,7 @@ from fingerprints import FINGERPRINTS, Fingerprint, files
 from fixed_hub import COMMIT, SHARDS
 from fixed_inputs import FixedInputs
 from fixed_models import LENGTH, OPTIMIZATION, RELU2, ROWS_PER_STEP, STEPS, SWIGLU
+from fixed_study import DROPPED, KEPT
 from fixed_text import write_standard_library
 
 from artifacts.progress import SavedCheckpoint
@@ -36,6 +37,7 @@ from core.stages.identity import (
     PackIdentity,
     PublishIdentity,
     QuestionsIdentity,
+    StudyIdentity,
     TokenizerIdentity,
     TrainingIdentity,
 )
@@ -231,6 +233,16 @@ CASES: Mapping[StageKind, Mapping[str, Case]] = {
                 destination="folder",
             ),
             DELIVERED,
+        )
+    },
+    StageKind.STUDY: {
+        "pair": Case(
+            StudyIdentity(tags=("golden",), models=(KEPT.studied, DROPPED.studied), resamples=500, seed=42),
+            {
+                f"{kind}:{model.name}": f"{kind}_of_{which}"
+                for which, model in (("kept", KEPT), ("dropped", DROPPED))
+                for kind in ("evaluate", "long_context")
+            },
         )
     },
     StageKind.ADOPTED: {
