@@ -78,6 +78,14 @@ def evaluation(folder: Path) -> Fingerprint:
     return {"files": names(folder), **dict(leaves(document, "evaluation.json")), **others}
 
 
+def core_metric(folder: Path) -> Fingerprint:
+    """Everything in `core.json` and the raw lines, leaf by leaf."""
+    document = json.loads((folder / "core.json").read_text(encoding="utf-8"))
+    lines = [json.loads(line) for line in (folder / "outcomes.jsonl").read_text(encoding="utf-8").splitlines()]
+    found = {**dict(leaves(document, "core.json")), **dict(leaves(lines, "outcomes.jsonl"))}
+    return {"files": names(folder), **found, "core.md": sha256((folder / "core.md").read_bytes())}
+
+
 def long_context(folder: Path) -> Fingerprint:
     """Which documents and needles were read, to the letter; of the tables the overall numbers."""
     document = json.loads((folder / "long_context.json").read_text(encoding="utf-8"))
@@ -120,6 +128,7 @@ FINGERPRINTS: Mapping[StageKind, Callable[[Path], Fingerprint]] = {
     StageKind.SFT: training,
     StageKind.LONG_SFT: training,
     StageKind.EVALUATE: evaluation,
+    StageKind.CORE_METRIC: core_metric,
     StageKind.LONG_CONTEXT: long_context,
     StageKind.STUDY: study,
     StageKind.EXPORT_HF: certified,

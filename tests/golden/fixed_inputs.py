@@ -42,6 +42,34 @@ TALKS = (
     HeldOut("chat", False, Conversation((user("Hi!"), assistant("One and one: ", Part("python", "1+1"), " is 2.")))),
 )
 
+CORE_TASKS: dict[str, tuple[str, int, int, list[dict[str, object]]]] = {
+    "ends": (
+        "multiple_choice",
+        1,
+        50,
+        [
+            {"query": f"the {one} is", "choices": ["hot", "cold"], "gold": n % 2}
+            for n, one in enumerate(("sea", "sun", "ice"))
+        ],
+    ),
+    "pronouns": (
+        "schema",
+        0,
+        50,
+        [
+            {"context_options": [f"{one} and I", f"I and {one}"], "continuation": "ran", "gold": 0}
+            for one in ("he", "she")
+        ],
+    ),
+    "words": (
+        "language_modeling",
+        0,
+        0,
+        [{"context": "one more", "continuation": one} for one in ("time", "a", "e" * 40)],
+    ),
+    "absent": ("schema", 0, 50, []),
+}
+
 
 class FixedInputs:
     """Folders below `root`; every attribute is the path of one artifact."""
@@ -87,6 +115,22 @@ class FixedInputs:
     def more_rows(self) -> Path:
         """Another group: 12 steps of 6 rows wrap around."""
         return self._rows("more-rows", 17, seed=2)
+
+    @cached_property
+    def core_bundle(self) -> Path:
+        """Three tasks of CORE, one of each type, and one whose data are not there."""
+        folder, lines = self.folder("core-bundle"), ["Eval Task,Random baseline"]
+        (folder / "eval_data").mkdir()
+        tasks = []
+        for label, (kind, shots, baseline, examples) in CORE_TASKS.items():
+            path = f"{label}.jsonl"
+            tasks.append({"label": label, "dataset_uri": path, "num_fewshot": [shots], "icl_task_type": kind})
+            lines.append(f"{label},{baseline}")
+            if examples:
+                (folder / "eval_data" / path).write_text("".join(json.dumps(example) + "\n" for example in examples))
+        (folder / "core.yaml").write_text(json.dumps({"icl_tasks": tasks}))
+        (folder / "eval_meta_data.csv").write_text("\n".join(lines) + "\n")
+        return folder
 
     @cached_property
     def text_rows(self) -> Path:

@@ -26,6 +26,8 @@ from core.stages.child import find_producer
 from core.stages.context import StageContext
 from core.stages.identity import (
     AdoptedIdentity,
+    CoreBundleIdentity,
+    CoreMetricIdentity,
     CorpusIdentity,
     DecontaminateIdentity,
     EvaluateIdentity,
@@ -203,6 +205,17 @@ CASES: Mapping[StageKind, Mapping[str, Case]] = {
             EvaluateIdentity(suite="chat", **SIZES),
             {"model": "chat_model", "tokenizer": "tokenizer", "validation": "mixture", "questions": "questions"},
         ),
+    },
+    StageKind.CORE_BUNDLE: {
+        "synthetic": Case(
+            CoreBundleIdentity(bundle="synthetic", sha256=None, examples=12, seed=7, shard=2), {"corpus": "corpus"}
+        )
+    },
+    StageKind.CORE_METRIC: {
+        "base": Case(
+            CoreMetricIdentity(examples=None, shuffle_seed=1337, shots_seed=1234),
+            {"model": "base_model", "tokenizer": "tokenizer", "bundle": "core_bundle"},
+        )
     },
     StageKind.LONG_CONTEXT: {
         "base": Case(
