@@ -16,6 +16,7 @@ from flows.crash_loop import require_no_crash_loop
 from flows.execution import execute
 from flows.notifications import announced
 from flows.parameters import Tag
+from flows.task_run_endings import end_as_cancelled, end_as_crashed, end_those_of_earlier_attempts
 from tasks.settings import settings_from_environment
 
 
@@ -24,7 +25,14 @@ def _run_name() -> str:
     return f"{first} and {len(others)} more" if others else str(first)
 
 
-@flow(name="miniseries", flow_run_name=_run_name, persist_result=False, validate_parameters=False)
+@flow(
+    name="miniseries",
+    flow_run_name=_run_name,
+    persist_result=False,
+    validate_parameters=False,
+    on_cancellation=[end_as_cancelled],
+    on_crashed=[end_as_crashed],
+)
 def miniseries(tags: list[Tag]) -> State[dict[str, Any]]:
     """Train, fine-tune, evaluate, convert and publish many models; every stage cached, shared ones made once.
 
@@ -32,6 +40,7 @@ def miniseries(tags: list[Tag]) -> State[dict[str, Any]]:
     """
     with announced(tags) as announcement:
         require_no_crash_loop()
+        end_those_of_earlier_attempts()
         execution = execute(tags, settings_from_environment())
         (announcement.failed if execution.failed else announcement.completed)(execution.verdict)
     data = {

@@ -14,10 +14,18 @@ from flows.crash_loop import require_no_crash_loop
 from flows.execution import execute
 from flows.notifications import announced
 from flows.parameters import Tag
+from flows.task_run_endings import end_as_cancelled, end_as_crashed, end_those_of_earlier_attempts
 from tasks.settings import settings_from_environment
 
 
-@flow(name="pipeline", flow_run_name="{tag}", persist_result=False, validate_parameters=False)
+@flow(
+    name="pipeline",
+    flow_run_name="{tag}",
+    persist_result=False,
+    validate_parameters=False,
+    on_cancellation=[end_as_cancelled],
+    on_crashed=[end_as_crashed],
+)
 def pipeline(tag: Tag, until: str | None = None) -> dict[str, dict[str, Any]]:
     """Train, fine-tune, evaluate, convert and publish one model; every stage cached, every heavy one resumable.
 
@@ -27,6 +35,7 @@ def pipeline(tag: Tag, until: str | None = None) -> dict[str, dict[str, Any]]:
     """
     with announced([tag]) as announcement:
         require_no_crash_loop()
+        end_those_of_earlier_attempts()
         execution = execute([tag], settings_from_environment(), until)
         for error in execution.failed.values():
             announcement.failed(execution.verdict)

@@ -22,6 +22,7 @@ from flows.execution import execute
 from flows.notifications import announced
 from flows.parameters import Tag
 from flows.supervision import supervision
+from flows.task_run_endings import end_as_cancelled, end_as_crashed, end_those_of_earlier_attempts
 from tasks.settings import RunSettings, settings_from_environment
 from tasks.stage_threads import StageThreads
 from tasks.study import study as study_task
@@ -33,7 +34,14 @@ def _run_name() -> str:
     return f"{first} and {len(others)} more" if others else str(first)
 
 
-@flow(name="study", flow_run_name=_run_name, persist_result=False, validate_parameters=False)
+@flow(
+    name="study",
+    flow_run_name=_run_name,
+    persist_result=False,
+    validate_parameters=False,
+    on_cancellation=[end_as_cancelled],
+    on_crashed=[end_as_crashed],
+)
 def study(tags: list[Tag], publish: bool = False) -> State[dict[str, Any]]:
     """Evaluate the models of `tags`, training them if need be, compare them, and publish their cards with it.
 
@@ -41,6 +49,7 @@ def study(tags: list[Tag], publish: bool = False) -> State[dict[str, Any]]:
     """
     with announced(tags) as announcement:
         require_no_crash_loop()
+        end_those_of_earlier_attempts()
         settings = settings_from_environment()
         execution = execute(tags, settings, DELIVERED if publish else EVALUATED)
         if execution.failed:

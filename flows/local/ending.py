@@ -81,11 +81,14 @@ def abandoned(client: SyncPrefectClient, workers: Collection[str], alive: Collec
 
 
 def put_back(client: SyncPrefectClient, runs: Sequence[FlowRun]) -> None:
-    """Put them back into the queue; what was being cancelled is cancelled."""
-    from prefect.states import AwaitingRetry, Cancelled
+    """Put them back into the queue; what was being cancelled is cancelled. Their task runs ended with them."""
+    from prefect.states import AwaitingRetry, Cancelled, Crashed
+
+    from flows.task_run_endings import CRASHED, end_task_runs
 
     for run in runs:
         is_cancelling = run.state is not None and run.state.is_cancelling()
+        end_task_runs(client, run.id, run.run_count, Crashed(message=CRASHED), patience_seconds=0.0)
         client.set_flow_run_state(run.id, Cancelled() if is_cancelling else AwaitingRetry(), force=True)
 
 
