@@ -29,6 +29,7 @@ from core.publishing.card_markdown import picture
 from core.publishing.card_metadata import front_matter
 from core.publishing.card_notes import licence_section, limitations_section
 from core.publishing.card_reproduction import reproduction_section
+from core.publishing.card_study import study_section
 from core.publishing.card_training import mixture_section, text_section, training_section
 from core.publishing.deliverables import Deliverable
 from core.publishing.repository import CARD, RepositoryFile
@@ -143,6 +144,8 @@ def _results(subject: Subject) -> list[str]:
     else:
         parts += ["### CORE", core_section(model)]
     parts += ["### Beyond the trained length", long_context_section(model)]
+    if model.study:
+        parts += ["### Beside its siblings", study_section(model, model.study)]
     if model.overlap:
         parts += ["### Overlap with the training text", overlap_section(model.overlap)]
     return [*parts, "## Limitations", limitations_section(model)]

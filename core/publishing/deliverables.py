@@ -15,10 +15,12 @@ from core.publishing.gate import check_certificate
 from core.recipes.vocabulary import FORWARD
 from core.stages.context import StageError
 from core.stages.kind import StageKind
+from core.study.files import DOCUMENT, REPORT
 
 EVALUATION_FILES = ("evaluation.json", "samples.md")  # published beside every model they are about
 OVERLAP_FILES = ("decontamination.json", "decontamination.md")  # the same, where the recipe asks for them
 LONG_FILES = ("long_context.json", "long_context.md")  # the same
+STUDY_PAGE = "study.html"  # the report of the study, where there is one
 CORE_FILES = ("core.json", "core.md")  # the same, of a base model
 
 
@@ -38,6 +40,8 @@ class Deliverable:
     long_evaluation: Mapping[str, Any] | None = None  # beyond the trained length
     core_folder: Path | None = None
     core: Mapping[str, Any] | None = None  # the metric CORE, of a base model
+    study_folder: Path | None = None
+    study: Mapping[str, Any] | None = None  # of the family that the model belongs to
     lineage: Lineage = NO_LINEAGE  # of everything above
 
     @property
@@ -73,7 +77,8 @@ class Deliverable:
         overlap = {name: self.overlap_folder / name for name in OVERLAP_FILES} if self.overlap_folder else {}
         beyond = {name: self.long_folder / name for name in LONG_FILES} if self.long_folder else {}
         core = {name: self.core_folder / name for name in CORE_FILES} if self.core_folder else {}
-        return exported | evaluation | overlap | beyond | core
+        study = {STUDY_PAGE: self.study_folder / REPORT} if self.study_folder else {}
+        return exported | evaluation | overlap | beyond | core | study
 
 
 def read_deliverables(inputs: Mapping[str, Path]) -> dict[str, Deliverable]:
@@ -92,7 +97,7 @@ def _read(phase: str, inputs: Mapping[str, Path], lineage: Lineage) -> Deliverab
         raise StageError(f"nothing can be published without the input {missing[0]}")
     native, hf, evaluation = (inputs[role] for role in roles)
     overlap, beyond = inputs.get("decontamination"), inputs.get(f"long-evaluation-{phase}")
-    core = inputs.get(f"core-metric-{phase}")
+    core, study = inputs.get(f"core-metric-{phase}"), inputs.get("study")
     return Deliverable(
         phase=phase,
         folders={"native": native, "hf": hf},
@@ -105,6 +110,8 @@ def _read(phase: str, inputs: Mapping[str, Path], lineage: Lineage) -> Deliverab
         long_evaluation=_read_json(beyond, "long_context.json") if beyond else None,
         core_folder=core,
         core=_read_json(core, "core.json") if core else None,
+        study_folder=study,
+        study=_read_json(study, DOCUMENT) if study else None,
         certificate=check_certificate(hf),
         lineage=lineage.behind((*roles, "decontamination", f"long-evaluation-{phase}", f"core-metric-{phase}")),
     )

@@ -131,15 +131,21 @@ def _readings(pair: Pair) -> Iterator[_Reading]:
 def _row_readings(treatment: Side, baseline: Side) -> Iterator[_Reading]:
     """Held-out rows and hidden words in every way in which both read. The usual way, forward, is not named."""
     one, other = treatment.evaluated, baseline.evaluated
-    for way in one.ways:
-        if way in other.ways:
-            condition = "" if way == "forward" else way
-            yield _Reading(
-                HELD_OUT, condition, one.rows(treatment.rows, way), other.rows(baseline.rows, way), {"": 1.0}
-            )
-            found = (one.cloze(way), other.cloze(way))
-            if treatment.rows == VALIDATION and all(found):
-                yield _Reading(HIDDEN_WORDS, condition, *found, {"": 1.0})
+    if not (one.ways and other.ways):
+        yield _Reading(HELD_OUT, "", one.rows(VALIDATION, "forward"), other.rows(VALIDATION, "forward"), {"": 1.0})
+    for way, others in _ways(one, other):
+        condition = "" if way == others == "forward" else way if way == others else f"{way} less {others}"
+        rows = (one.rows(treatment.rows, way), other.rows(baseline.rows, others))
+        yield _Reading(HELD_OUT, condition, *rows, {"": 1.0})
+        found = (one.cloze(way), other.cloze(others))
+        if treatment.rows == VALIDATION and way == others and all(found):
+            yield _Reading(HIDDEN_WORDS, condition, *found, {"": 1.0})
+
+
+def _ways(one: EvaluatedModel, other: EvaluatedModel) -> list[tuple[str, str]]:
+    """Every way in which both read; of models that have none in common, each its own: rows hold the same documents."""
+    common = [(way, way) for way in one.ways if way in other.ways]
+    return common or [*zip(one.ways[:1], other.ways[:1], strict=False)]
 
 
 def _question_readings(treatment: EvaluatedModel, baseline: EvaluatedModel) -> Iterator[_Reading]:
@@ -156,6 +162,8 @@ def _question_readings(treatment: EvaluatedModel, baseline: EvaluatedModel) -> I
 def _long_readings(treatment: Side, baseline: Side) -> Iterator[_Reading]:
     """Bits per byte and needles at every length at which both were read so; lengths are of the baseline's."""
     one, other = treatment.evaluated, baseline.evaluated
+    if bool(one.lengths) != bool(other.lengths):
+        yield _Reading(LONG_TEXT, "", _shortest(one), _shortest(other), {"": 1.0})
     for length, methods in one.lengths.items():
         if treatment.method not in methods or baseline.method not in other.lengths.get(length, ()):
             continue
@@ -167,6 +175,11 @@ def _long_readings(treatment: Side, baseline: Side) -> Iterator[_Reading]:
         if all(found):
             kinds = {cluster.stratum for cluster in found[0]}
             yield _Reading(NEEDLES, condition, *found, {kind: 1 / len(kinds) for kind in kinds})
+
+
+def _shortest(one: EvaluatedModel) -> Reading:
+    """Of a model that was read at any length, one reading."""
+    return next((one.long_texts(length, PLAIN) for length in one.lengths), {})
 
 
 def _contrast(pair: Pair, reading: _Reading, difference: Difference) -> Contrast:

@@ -170,9 +170,10 @@ class EvaluatedModel:
 
     @cached_property
     def _texts(self) -> Mapping[int, list[str]]:
-        """By factor: a name for each text, made of the documents that it holds."""
+        """By factor: a name for each text, made of the documents that it holds, from which end it is read."""
+        end = " from the end" if self.model.direction == "backward" else ""
         return {
-            one["factor"]: [f"{one['tokens']} of {text['documents']}" for text in one["texts"]]
+            one["factor"]: [f"{one['tokens']} of {text['documents']}{end}" for text in one["texts"]]
             for one in self.long_context["documents"]
         }
 

@@ -13,6 +13,20 @@ from core.lineage.lineage import Ancestor, Lineage
 from core.stages.kind import StageKind
 from core.study.evaluated import PLAIN, EvaluatedModel
 
+CALLED = {  # what an evaluation calls it, and what a study does
+    "bits_per_byte": "held-out text",
+    "bits_per_byte_forward": "held-out text, forward",
+    "bits_per_byte_backward": "held-out text, backward",
+    "bits_per_byte_train": "text that it was trained on",
+    "rope_at_drop/with": "RoPE on, at the drop",
+    "rope_at_drop/without": "RoPE off, at the drop",
+    "rope_at_end/with": "RoPE on, after recalibration",
+    "rope/without": "RoPE switched off",
+    "cloze_last_word": "hidden last word",
+    "cloze_first_word": "hidden first word",
+    "chatcore": "ChatCORE",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
@@ -162,7 +176,7 @@ def _reported_missing(one: EvaluatedModel) -> Iterator[str]:
 
 def _scores(one: EvaluatedModel) -> Iterator[Score]:
     results = one.evaluation.get("results", {})
-    for name, called in (("bits_per_byte", "held-out text"), ("chatcore", "ChatCORE")):
+    for name, called in CALLED.items():
         if name in results:
             yield _score(called, results[name])
     if "core" in one.core_results.get("results", {}):

@@ -57,9 +57,11 @@ class WrittenModel:
         return {f"evaluate:{self.name}": evaluation, f"long_context:{self.name}": beyond}
 
     def _write_evaluation(self, folder: Path) -> None:
-        size = 100 * len(self.rows)
-        bits = _result(sum(self.rows) / size, "bits per byte", size, "bytes")
-        document: dict[str, object] = {"results": {"bits_per_byte": bits}, "missing": []}
+        document: dict[str, object] = {"results": {}, "missing": []}
+        if self.rows:
+            size = 100 * len(self.rows)
+            bits = _result(sum(self.rows) / size, "bits per byte", size, "bytes")
+            document["results"] = {"bits_per_byte": bits}
         if self.answers:
             tasks = {
                 task: {"asked": len(given), "baseline": 0.25 if task == "choice" else 0.0}
