@@ -1,8 +1,8 @@
 """What a stage costs: tokens from the recipe, FLOPs from the architecture, GPU-hours from the speed of a device.
 
 Pretraining and recalibration count to the token. Fine-tunes are estimated until their mixture is packed, since only
-then their length is known; they are counted apart. Evaluations, exports and all that runs on processors count nothing:
-minutes beside hours.
+then their length is known; they are counted apart. Reading far beyond the trained length counts FLOPs and hours;
+other evaluations, exports and all that runs on processors count nothing: minutes beside hours.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
+from core.planning.evaluation_cost import reading_flops, reading_hours
 from core.planning.mixture_length import assumed_tokens
-from core.planning.speed import ASSUMED, Shape, Speeds, shape_of
+from core.planning.speed import ASSUMED, Shape, Speeds, pace_of
 from core.planning.stage import Stage
 from core.planning.stream_length import PackedRows, nothing_packed
 from core.recipes.recipe import Recipe, RecipeError
-from core.stages.identity import FinetuneIdentity, MixtureIdentity, TrainingIdentity
+from core.stages.identity import FinetuneIdentity, LongContextIdentity, MixtureIdentity, TrainingIdentity
 
 DOLLARS_PER_GPU_HOUR = 3.0
 
@@ -25,7 +26,7 @@ class Cost:
     """Tokens and what they take. GPU-hours are of one GPU: twice the GPUs, half the time, the same number."""
 
     tokens: int = 0  # of pretraining and recalibration
-    flops: int = 0  # forward and backward, full attention
+    flops: int = 0  # of training forward and backward, of reading forward; full attention
     gpu_hours: float = 0.0
     tokens_finetuning: int = 0
 
@@ -83,12 +84,15 @@ def training_cost(identity: TrainingIdentity, first_step: int, end_step: int, sp
 def stage_cost(
     stage: Stage, speeds: Speeds = ASSUMED, checkpoint_step: int = 0, packed: PackedRows = nothing_packed
 ) -> Cost:
-    """The cost of making a stage, from its beginning or from a checkpoint; nothing for a stage that trains nothing."""
-    identity, shape = stage.identity, shape_of(stage)
+    """The cost of making a stage, from its beginning or from a checkpoint; nothing for what takes minutes."""
+    identity, shape = stage.identity, pace_of(stage)
     if isinstance(identity, TrainingIdentity):
         return training_cost(identity, max(identity.first_step, checkpoint_step), identity.end_step, speeds)
     if shape is None:
         return Cost()
+    if isinstance(identity, LongContextIdentity):
+        flops = reading_flops(identity, stage.inputs["model"], shape)
+        return Cost(flops=flops, gpu_hours=reading_hours(flops, shape, speeds))
     assert isinstance(identity, FinetuneIdentity)
     tokens = max(0, finetuning_steps(stage, packed) - checkpoint_step) * identity.batch_tokens
     flops = tokens * shape.architecture.flops_per_token

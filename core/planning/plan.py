@@ -14,9 +14,10 @@ from core.planning.cost import Cost, stage_cost, unshared_cost
 from core.planning.pretraining import base_stage
 from core.planning.progress import Progress, Survey, progress_of
 from core.planning.size import estimated_bytes
-from core.planning.speed import ASSUMED, Basis, Speeds, shape_of
+from core.planning.speed import ASSUMED, Basis, Speeds, pace_of, shape_of
 from core.planning.stage import Stage, in_order
 from core.planning.stream_length import PackedRows, StreamLength, measured_by, packed_in
+from core.planning.study import contents_with_studies
 from core.recipes.recipe import Recipe
 from core.recipes.table import find_recipe
 from core.stages.identity import TrainingIdentity
@@ -87,7 +88,8 @@ def plan_of(tags: Iterable[str], store: Store, gpu: str | None = None, until: st
     GPU-hours are of the device `gpu` (see `chosen_speeds`). `until` is a role of `core.planning.catalogue.deliverable`.
     Raises `RecipeError` for an unknown tag, device or role.
     """
-    return plan_against(tags, store, store.contents(), gpu, until)
+    contents = contents_with_studies(store, store.contents())
+    return plan_against(tags, store, contents, gpu, until)
 
 
 def plan_against(
@@ -137,7 +139,7 @@ def make_plan(
 def _planned(
     stage: Stage, owners: list[Recipe], progress: Progress, survey: Survey, speeds: Speeds, packed: PackedRows
 ) -> PlannedStage:
-    shape, step = shape_of(stage), progress.checkpoint_step or 0
+    shape, step = pace_of(stage), progress.checkpoint_step or 0
     return PlannedStage(
         stage=stage,
         tags=tuple(recipe.tag for recipe in owners),

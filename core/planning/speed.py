@@ -15,7 +15,7 @@ from artifacts.encoding import digest
 from core.model.architecture import Architecture
 from core.planning.stage import Stage
 from core.recipes.recipe import Precision, RecipeError
-from core.stages.identity import FinetuneIdentity, TrainingIdentity
+from core.stages.identity import FinetuneIdentity, LongContextIdentity, TrainingIdentity
 from core.training.accelerators import dense_bf16_peak
 
 Basis = Literal["measured", "assumed"]
@@ -88,3 +88,8 @@ def shape_of(stage: Stage) -> Shape | None:
         architecture = replace(base.architecture, sequence_length=identity.sequence_length)
         return Shape(architecture=architecture, precision=identity.precision)
     return None
+
+
+def pace_of(stage: Stage) -> Shape | None:
+    """The shape whose speed tells what a stage takes: its own, or that of the model that it lets read for hours."""
+    return shape_of(stage.inputs["model"] if isinstance(stage.identity, LongContextIdentity) else stage)

@@ -18,6 +18,7 @@ from core.evaluation.long_context.logit_scale_fit import GRID, LogitScaleFit
 from core.evaluation.long_context.methods import Method
 from core.evaluation.long_context.positions import BucketRecord, bits_per_byte, bucket_edges, measure_texts
 from core.evaluation.long_context.reading import new_cache
+from core.evaluation.long_context.workload import FITTING_TRIES
 from core.model.position_scaling import LogitScale
 from core.model.transformer import Transformer
 
@@ -80,6 +81,7 @@ def test_the_fitted_scale_is_the_best_of_what_was_tried_and_no_worse_than_none(
     fit = LogitScaleFit(model, rows, tokenizer.token_bytes, TRAINED).search()
     tried = {one.coefficient: one.bits_per_byte for one in fit.tried}
     assert set(GRID) <= set(tried)
+    assert len(tried) <= FITTING_TRIES
     assert tried[fit.scale.coefficient] == min(tried.values()) <= tried[0.0]
     with Method("again", LogitScale(coefficient=fit.scale.coefficient, trained_length=TRAINED)).applied(model):
         records = measure_texts(model, rows, tokenizer.token_bytes, TRAINED, "again")
