@@ -126,7 +126,7 @@ class Workplace:
             "samples": 3,
             "sample_tokens": 10,
             "answer_tokens": 12,
-            "cloze_passages": 0,
+            "passages": 0,
             "held_out_shard": 0,
             "seed": 42,
             **sizes,

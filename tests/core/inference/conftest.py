@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from toy_models import toy_transformer
 
 from core.data.tokenizer import Tokenizer
 from core.model.architecture import Architecture
@@ -35,14 +36,7 @@ EXPRESSIONS = (b"12*3", b"9**9**9", b"__import__('os')", b"<|bos|>")  # each is 
 @pytest.fixture(scope="session", params=[True, False], ids=["rope", "no-rope"])
 def model(request: pytest.FixtureRequest) -> Transformer:
     """Random weights, none of them zero."""
-    model = Transformer(ARCHITECTURE, use_rope=request.param)
-    model.initialize(seed=1)
-    generator = torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "c_proj" in name or "lm_head" in name:
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) / parameter.shape[1] ** 0.5)
-    return model.eval()
+    return toy_transformer(ARCHITECTURE, use_rope=request.param).eval()
 
 
 @pytest.fixture(scope="session")

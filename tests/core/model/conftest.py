@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
+from toy_models import toy_transformer
 
 from core.model.architecture import Architecture
 from core.model.transformer import Transformer
@@ -42,13 +42,6 @@ def build() -> Callable[..., Transformer]:
     """`build(architecture, use_rope)` returns a model whose projections are not at their initial zero."""
 
     def make(architecture: Architecture, use_rope: bool = True) -> Transformer:
-        model = Transformer(architecture, use_rope=use_rope)
-        model.initialize(seed=1)
-        generator = torch.Generator().manual_seed(2)
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                if "c_proj" in name or "lm_head" in name:
-                    parameter.copy_(torch.randn(parameter.shape, generator=generator) / parameter.shape[1] ** 0.5)
-        return model
+        return toy_transformer(architecture, use_rope=use_rope)
 
     return make

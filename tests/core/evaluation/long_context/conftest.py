@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
+from toy_models import toy_transformer
 
 from core.data.tokenizer import Tokenizer
 from core.model.transformer import Transformer
@@ -30,14 +30,7 @@ def build() -> Callable[..., Transformer]:
     """`build(use_rope)`: random weights, none of them zero."""
 
     def make(use_rope: bool) -> Transformer:
-        model = Transformer(ARCHITECTURE, use_rope=use_rope)
-        model.initialize(seed=1)
-        generator = torch.Generator().manual_seed(2)
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                if "c_proj" in name or "lm_head" in name:
-                    parameter.copy_(torch.randn(parameter.shape, generator=generator) / parameter.shape[1] ** 0.5)
-        return model.eval()
+        return toy_transformer(ARCHITECTURE, use_rope=use_rope).eval()
 
     return make
 
