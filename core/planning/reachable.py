@@ -4,6 +4,7 @@ Reached are, with everything that they were made from:
 - every stage of every known tag, and every shard group of its corpora, needed now or not; under an earlier name until
   it is made under its own
 - what this store has published: of each tag in each place the newest publication
+- studies in force (see `core.planning.study`)
 - adopted models, and what was exported of them
 - what runs under way need, by the records they keep, and what is being made now, by its lease
 """
@@ -23,6 +24,7 @@ from artifacts.store import Store
 from artifacts.transfer import at_once
 from core.planning.catalogue import GROUPS, groups_of_known_corpora, stages_of
 from core.planning.stage import Stage
+from core.planning.study import study_in_force
 from core.recipes.table import recipes
 from core.stages.kind import StageKind
 
@@ -47,6 +49,7 @@ def reach_of(store: Store, census: Census, read: Read, now: float) -> Reach:
         **_being_made(store, census, known),
         **_adopted(census, read),
         **_published(census, read),
+        **_studies(census, read),
     }
     found = closure(roots, census, lambda address: None if address.folder in known else read(address))
     return Reach(folders={**found.folders, **known}, unknown=found.unknown)
@@ -109,6 +112,14 @@ def _published(census: Census, read: Read) -> dict[str, str]:
         place = (held.address.name, manifest.identity.get("namespace"), manifest.identity.get("destination"))
         newest[place] = max(newest.get(place, (0.0, folder)), (float(finished), folder))
     return found | {folder: f"publication of {place[0]}" for place, (_, folder) in newest.items()}
+
+
+def _studies(census: Census, read: Read) -> dict[str, str]:
+    """Those that are what the recipes say now: none of them needs what no recipe reaches."""
+    studies = list(_of(census, StageKind.STUDY.value))
+    manifests = at_once(lambda one: _readable(read, one.address), studies)
+    in_force = (held for held, found in zip(studies, manifests, strict=True) if found and study_in_force(found))
+    return {held.address.folder: f"study of {held.address.name}" for held in in_force}
 
 
 def _of(census: Census, kind: str) -> Iterator[Holding]:

@@ -38,14 +38,14 @@ def study_stage(tags: Iterable[str]) -> Stage:
     """The study of `tags`; raises `RecipeError` for an unknown one, or when nothing of them is evaluated."""
     wanted = {find_recipe(tag).tag for tag in tags}
     chosen = [recipe for tag, recipe in recipes().items() if tag in wanted]
-    models: dict[str, StudiedModel] = {}  # by the key of the model
+    models: dict[tuple[str, ...], StudiedModel] = {}  # by the keys of its evaluations: tags may ask for different ones
     inputs: dict[str, Stage] = {}
     for recipe in chosen:
-        for stage in sorted(evaluations_of(recipe.tag), key=_order):
-            key = stage.inputs["model"].key
-            if key not in models:
-                models[key] = _model(recipe, stage, {model.name for model in models.values()})
-            inputs[f"{stage.kind.value}:{models[key].name}"] = stage
+        for evaluations in _by_model(recipe):
+            keys = tuple(sorted(stage.key for stage in evaluations))
+            if keys not in models:
+                models[keys] = _model(recipe, evaluations[0], {model.name for model in models.values()})
+            inputs |= {f"{stage.kind.value}:{models[keys].name}": stage for stage in evaluations}
     if not inputs:
         raise RecipeError("a study needs models that are evaluated; name tags whose recipes ask for evaluations")
     identity = StudyIdentity(
@@ -81,23 +81,23 @@ def studies_in_force(store: Store, survey: Mapping[str, Found]) -> list[Stage]:
     """The committed studies that are what the recipes say now, the newest first."""
     places = [Address.parse(folder) for folder, found in survey.items() if found.committed and not found.damaged]
     manifests = [_readable(store, place) for place in places if place is not None and place.kind == STUDY]
-    found = [(manifest, stage) for manifest in manifests if manifest and (stage := _stage_of(manifest))]
+    found = [(manifest, stage) for manifest in manifests if manifest and (stage := study_in_force(manifest))]
     return [stage for _, stage in sorted(found, key=lambda one: _finished(one[0]), reverse=True)]
+
+
+def study_in_force(manifest: Manifest) -> Stage | None:
+    """The study that left this manifest; None when the recipes now say something else of its tags."""
+    tags = manifest.identity.get("tags") if isinstance(manifest.identity, dict) else None
+    if not isinstance(tags, list) or any(tag not in recipes() for tag in tags):
+        return None
+    stage = study_stage(tags)
+    return stage if stage.key == manifest.key else None
 
 
 def _published(tag: str, studies: Sequence[Stage]) -> Stage:
     plain = publication(tag)
     covering = next((study for study in studies if tag in _tags(study)), None)
     return plain if covering is None else published_with(plain, covering)
-
-
-def _stage_of(manifest: Manifest) -> Stage | None:
-    """The stage that left this manifest; None when the recipes now say something else of its tags."""
-    tags = manifest.identity.get("tags") if isinstance(manifest.identity, dict) else None
-    if not isinstance(tags, list) or any(tag not in recipes() for tag in tags):
-        return None
-    stage = study_stage(tags)
-    return stage if stage.key == manifest.key else None
 
 
 def _tags(study: Stage) -> tuple[str, ...]:
@@ -119,7 +119,7 @@ def _finished(manifest: Manifest) -> float:
 
 
 def _model(recipe: Recipe, evaluation: Stage, taken: set[str]) -> StudiedModel:
-    """The model that `evaluation` is about; tags that differ in their fine-tunes alone call theirs by the tag."""
+    """The model that `evaluation` is about; one whose name is taken is called by the tag."""
     phase = PHASES[evaluation.inputs["model"].kind]
     name = evaluation.name if evaluation.name not in taken else f"{recipe.tag}-{phase.replace('_', '-')}"
     architecture, tuning = (
@@ -140,9 +140,13 @@ def _model(recipe: Recipe, evaluation: Stage, taken: set[str]) -> StudiedModel:
     )
 
 
-def _order(evaluation: Stage) -> int:
-    """Base models first, then what was made from them."""
-    return ("base", "sft", "long_sft").index(PHASES[evaluation.inputs["model"].kind])
+def _by_model(recipe: Recipe) -> list[list[Stage]]:
+    """The evaluations of each model, base models first, then what was made from them."""
+    models: dict[str, list[Stage]] = {}
+    for stage in evaluations_of(recipe.tag):
+        models.setdefault(stage.inputs["model"].key, []).append(stage)
+    order = ("base", "sft", "long_sft")
+    return sorted(models.values(), key=lambda those: order.index(PHASES[those[0].inputs["model"].kind]))
 
 
 def _name(tags: Sequence[str]) -> str:
