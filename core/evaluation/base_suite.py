@@ -47,7 +47,7 @@ def base_suite(subject: Subject, context: StageContext[EvaluateIdentity]) -> Fin
     train = measure_training_rows(subject, inputs["train"], held_out.count * len(held_out.ways))
     before_drop = Subject.load(inputs["before_drop"], inputs["tokenizer"]) if "before_drop" in inputs else None
     effects = rope_effects(subject, before_drop, held_out, validation)
-    passages = draw_passages(inputs["corpus"], identity.held_out_shard, identity.cloze_passages, identity.seed)
+    passages = draw_passages(inputs["corpus"], identity.held_out_shard, identity.passages, identity.seed)
     trials = cloze_trials(subject, passages)
     results = {**_bits(validation, train, identity.seed), **_effects(effects, identity.seed), **cloze_results(trials)}
     for name, result in results.items():
@@ -88,7 +88,7 @@ def _missing(
 ) -> Iterator[Missing]:
     if train is None:
         yield Missing(what=f"{BITS}_train", why="the model has read no row of its stream")
-    wanted = identity.cloze_passages
+    wanted = identity.passages
     if not wanted:
         yield Missing(what="cloze", why="the recipe asks for no passages (evaluation.cloze_passages)")
     elif passages < wanted:

@@ -71,7 +71,7 @@ _SPECIAL: Mapping[tuple[type, str], tuple[str | None, str]] = {
     (TrainingIdentity, "end_step"): (None, CUT),
     (TrainingIdentity, "use_rope"): ("pretraining.rope_drop", "true up to the RoPE drop, false after it"),
     (EvaluateIdentity, "suite"): (None, "base after pretraining, chat after a fine-tune (core.planning.pipeline)"),
-    (EvaluateIdentity, "cloze_passages"): ("evaluation.cloze_passages", "0 for a fine-tune"),
+    (EvaluateIdentity, "passages"): ("evaluation.cloze_passages", "0 for a fine-tune"),
     (EvaluateIdentity, "held_out_shard"): ("corpus.validation_shard", "nothing is trained on it"),
     (EvaluateIdentity, "seed"): ("pretraining.seed", ""),
     (CoreBundleIdentity, "seed"): ("evaluation.core_metric.shuffle_seed", "of synthetic tasks"),

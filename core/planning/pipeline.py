@@ -81,7 +81,7 @@ def evaluate_stage(recipe: Recipe, model: Stage, suite: str, validation: Stage, 
         samples=evaluation.samples,
         sample_tokens=evaluation.sample_tokens,
         answer_tokens=evaluation.answer_tokens,
-        cloze_passages=evaluation.cloze_passages if is_base else 0,
+        passages=evaluation.cloze_passages if is_base else 0,
         held_out_shard=recipe.corpus.validation_shard,
         seed=recipe.pretraining.seed,
     )

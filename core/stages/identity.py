@@ -110,7 +110,7 @@ class EvaluateIdentity:
     samples: int
     sample_tokens: int
     answer_tokens: int  # of a generated answer to a question, at most
-    cloze_passages: int  # of the base suite, 0 for chat
+    passages: int  # of the cloze task, 0 for chat
     held_out_shard: int  # of the corpus: the one that nothing was trained on
     seed: int
 

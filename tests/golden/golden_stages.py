@@ -121,7 +121,7 @@ SIZES = {
     "samples": 2,
     "sample_tokens": 8,
     "answer_tokens": 24,
-    "cloze_passages": 10,
+    "passages": 10,
     "held_out_shard": 2,
     "seed": 42,
 }

@@ -132,7 +132,7 @@ def test_the_share_of_words_found_follows_from_the_lines_and_guessing_is_told(
     workplace: Workplace, corpus: Path
 ) -> None:
     assert corpus.is_dir()
-    folder, metrics = workplace.evaluate(workplace.pack(TEXTS), "base", cloze_passages=12)
+    folder, metrics = workplace.evaluate(workplace.pack(TEXTS), "base", passages=12)
     lines = [json.loads(line) for line in (folder / "cloze.jsonl").read_text().splitlines()]
     right = sum(line["correct"] for line in lines)
     evaluation = json.loads((folder / "evaluation.json").read_text())
@@ -147,7 +147,7 @@ def test_the_share_of_words_found_follows_from_the_lines_and_guessing_is_told(
 
 def test_passages_that_the_text_does_not_have_are_missing_and_no_zero(workplace: Workplace) -> None:
     workplace.corpus([*documents(3), "Too short to hide a word in."])
-    folder, _ = workplace.evaluate(workplace.pack(TEXTS), "base", cloze_passages=5)
+    folder, _ = workplace.evaluate(workplace.pack(TEXTS), "base", passages=5)
     evaluation = json.loads((folder / "evaluation.json").read_text())
     assert evaluation["results"]["cloze_last_word"]["sample_size"] == 3
     why = "so few held-out documents have a passage with words to hide"
@@ -164,7 +164,7 @@ def test_a_model_that_only_reads_backward_is_measured_sampled_and_asked_backward
     subject.tokenizer.save(workplace.root / "tokenizer")
     save(workplace.root / "model", subject.state, subject.model.state_dict())
     backward = replace(workplace, tokenizer=subject.tokenizer)
-    folder, metrics = backward.evaluate(backward.pack(TEXTS), "base", cloze_passages=6, samples=2)
+    folder, metrics = backward.evaluate(backward.pack(TEXTS), "base", passages=6, samples=2)
     evaluation = json.loads((folder / "evaluation.json").read_text())
     assert {one["way"] for one in evaluation["sets"]} == {"backward"}
     assert [sample["way"] for sample in evaluation["samples"]] == ["backward", "backward"]

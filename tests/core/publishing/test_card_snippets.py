@@ -22,7 +22,7 @@ import torch
 from core.data.tokenizer import Tokenizer
 from core.model.checkpoint import ModelState, load_model
 from core.planning.pipeline import HF_FORMAT, NATIVE_FORMAT
-from core.recipes.vocabulary import SPECIAL_TOKENS, SPLIT_PATTERN
+from core.recipes.vocabulary import DIRECTION_TOKENS, SPECIAL_TOKENS, SPLIT_PATTERN
 from core.stages.identity import ExportIdentity
 
 NEW_TOKENS = 64
@@ -118,15 +118,20 @@ def publish(
 
 def greedy(folder: Path, tokenizer: Tokenizer, phase: str, *, skip_special_tokens: bool) -> str:
     """The likeliest continuation, token by token, with neither a cache nor anything else that is ours but the model."""
-    model = load_model(folder)
     tokens = tokenizer.encoding.encode(PROMPTS[phase], allowed_special="all")
     ends = {tokenizer.special("<|assistant_end|>"), tokenizer.bos} if phase == "sft" else {tokenizer.bos}
-    written: list[int] = []
+    written = likeliest(folder, tokens, ends)
+    special = set(map(tokenizer.special, SPECIAL_TOKENS)) if skip_special_tokens else set()
+    return tokenizer.encoding.decode([token for token in written if token not in special])
+
+
+def likeliest(folder: Path, tokens: list[int], ends: set[int]) -> list[int]:
+    """What the model writes after `tokens`."""
+    model, written = load_model(folder), list[int]()
     with torch.no_grad():
         while len(written) < NEW_TOKENS and not ends & set(written):
             written.append(int(model(torch.tensor([tokens + written]))[0, -1].argmax()))
-    special = set(map(tokenizer.special, SPECIAL_TOKENS)) if skip_special_tokens else set()
-    return tokenizer.encoding.decode([token for token in written if token not in special])
+    return written
 
 
 @pytest.mark.parametrize(
@@ -158,3 +163,20 @@ def test_the_native_program_has_the_positions_and_mlp_of_its_model(stage: Any, t
     base = replace(fabrications.STATE, architecture=fabrications.RELU2)
     published = publish(stage, tokenizer_folder, {"base": base}, layouts=["native"])
     assert published.run(["base"]) == [published.expected["base"]]
+
+
+def test_the_snippets_of_a_model_that_reads_backward_say_what_precedes_a_text(
+    stage: Any, tokenizer_folder: Path, tmp_path: Path
+) -> None:
+    fabrications, plain = load_fabrications(), Tokenizer.load(tokenizer_folder)
+    fewer = {token: rank for token, rank in plain.ranks.items() if rank < len(plain.ranks) - len(DIRECTION_TOKENS)}
+    tokenizer = Tokenizer(SPLIT_PATTERN, (*SPECIAL_TOKENS, *DIRECTION_TOKENS), fewer)
+    (tmp_path / "marked").mkdir()
+    tokenizer.save(tmp_path / "marked")
+    published = publish(stage, tmp_path / "marked", {"base": replace(fabrications.STATE, direction="backward")})
+    text = tokenizer.encode(" is the capital of France.")
+    prompt = [tokenizer.bos, tokenizer.special("<|backward|>"), *text[::-1]]
+    written = likeliest(stage.root / "made" / "base", prompt, {tokenizer.bos})
+    special = set(map(tokenizer.special, tokenizer.special_tokens))
+    shown = tokenizer.decode([token for token in written[::-1] if token not in special])
+    assert published.run(["base", "hf-base"]) == [tokenizer.decode(written[::-1]), shown]

@@ -18,14 +18,15 @@ def test_the_file_is_called_as_training_writes_it() -> None:
 
 @pytest.mark.parametrize("tag", TAGS)
 def test_evaluating_and_converting_leave_the_optimizer_where_it_is_and_training_does_not(tag: str) -> None:
-    users = {StageKind.EVALUATE, StageKind.LONG_CONTEXT, StageKind.EXPORT_HF}
+    users = {StageKind.EVALUATE, StageKind.LONG_CONTEXT, StageKind.CORE_METRIC, StageKind.EXPORT_HF}
     unread = {
         (stage.kind, role)
         for stage in stages_of(tag).values()
         for role in stage.needs
         if unread_files(stage.kind, role)
     }
-    assert unread == {(kind, "model") for kind in users}
+    dropped = {(StageKind.EVALUATE, "before_drop")} if "drope" in tag else set()
+    assert unread == {(kind, "model") for kind in users} | dropped
 
 
 def test_a_twin_is_made_without_it_too() -> None:
