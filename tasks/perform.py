@@ -119,8 +119,8 @@ def perform(assignment: Assignment) -> Performed:
     """Return the stage's artifact, made if need be.
 
     Raises `StageFailed` with one line, `StageInterrupted` when trying again is worth while, `StageStopped` when asked
-    to, `artifacts.errors.StoreError` when the store refuses or an input is damaged, and `OSError` when this machine's
-    own disk does.
+    to before its process was done, `artifacts.errors.StoreError` when the store refuses or an input is damaged, and
+    `OSError` when this machine's own disk does.
     """
     assignment.check_stop()
     started = time.monotonic()
@@ -287,15 +287,20 @@ def _run_child(assignment: Assignment, specification: Specification, lease: Held
         specification.write(path)
         others = None if machines is None else Posted(machines, folder, settings.runtime.processes, output, child.say)
         place = None if others is None else others.place
-        code = supervise(
-            command(assignment.launcher, path, settings.runtime.processes, place),
-            log=output,
-            environment={**_visible(assignment.devices), **_placed(place), **assignment.environment(stage)},
-            grace_seconds=settings.grace_seconds,
-            family=child.record,
-            line=child.hear,
-            watch=child.watch if others is None else child.watch_with(others),
-        )
+        try:
+            code = supervise(
+                command(assignment.launcher, path, settings.runtime.processes, place),
+                log=output,
+                environment={**_visible(assignment.devices), **_placed(place), **assignment.environment(stage)},
+                grace_seconds=settings.grace_seconds,
+                family=child.record,
+                line=child.hear,
+                watch=child.watch if others is None else child.watch_with(others),
+            )
+        except StageStopped:
+            if not _is_finished(read_outcomes(folder)):
+                raise
+            code = 0  # it was done when it was told to stop: to commit is less than to make it again
         outcomes = read_outcomes(folder)
         if others is not None and not outcomes:
             others.check_complete()
@@ -359,6 +364,12 @@ class _Child:
             others.look()
 
         return watch
+
+
+def _is_finished(outcomes: Sequence[Outcome]) -> bool:
+    """Whether the artifact is whole: rank 0, which writes it, came to its end, and no other rank ended early."""
+    ranks = {outcome.rank: outcome.status for outcome in outcomes}
+    return ranks.get(0) == "finished" and set(ranks.values()) == {"finished"}
 
 
 def _judge(stage: Stage, code: int, outcomes: list[Outcome], tail: deque[str], log_path: Path) -> Outcome:

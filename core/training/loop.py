@@ -35,6 +35,7 @@ from core.training.trace import Trace
 from core.training.tracking.tracker import Tracker
 
 STALL_SECONDS = 1.0  # a step that waits longer for its rows is worth a line
+LAST_SHARE = 0.1  # of the time between checkpoints: what took less is not worth a checkpoint in the end
 SAMPLED = ("loss", "tokens_per_second")  # of every step, for who watches the run
 
 
@@ -85,6 +86,7 @@ class Trainer:
                     self._measure()
                 self._take_step()
                 self._checkpoint_if_due()
+            self._checkpoint_the_end()
             self._measure()
         except Stopped as stopped:
             saved = "saved" if self._save_now() else "could not be saved, an older checkpoint serves"
@@ -172,6 +174,12 @@ class Trainer:
         busy = self.writer.busy  # asked after every step: what ended a checkpoint ends the run now, not in ten minutes
         due = not busy and time.monotonic() - self._saved_at > self.context.runtime.checkpoint_seconds
         if self.world.broadcast(due) and self.step < self.job.end_step:
+            self._save()
+
+    def _checkpoint_the_end(self) -> None:
+        """Checkpoint the state after the last step, while the model is measured: what stops us now costs no step."""
+        worth = time.monotonic() - self._saved_at > LAST_SHARE * self.context.runtime.checkpoint_seconds
+        if self.world.broadcast(worth):
             self._save()
 
     def _save_now(self) -> bool:

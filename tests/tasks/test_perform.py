@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from running import wait_until
 
 from artifacts.errors import StoreUnavailable
 from artifacts.lease import HeldLease
@@ -149,6 +150,32 @@ def test_the_log_of_an_attempt_that_failed_is_kept_without_secrets(
     assert "@progress" in log
     assert "Invalid -W option ignored: invalid action: '***'" in log
     assert "my-very-secret-password" not in log
+
+
+LINGER = """
+import atexit, os, pathlib, signal
+if "core.stages" in __import__("sys").orig_argv:
+    atexit.register(lambda: (pathlib.Path(os.environ["DONE"]).touch(), signal.pause()))
+"""
+
+
+def test_a_stage_that_is_done_when_it_is_told_to_stop_is_committed(
+    without_tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "linger").mkdir()
+    (tmp_path / "linger" / "sitecustomize.py").write_text(LINGER)  # its process has told its outcome, and does not end
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "linger"))
+    monkeypatch.setenv("DONE", str(tmp_path / "done"))
+    stop = threading.Event()
+    thread = threading.Thread(target=lambda: wait_until((tmp_path / "done").exists) and stop.set())
+    thread.start()
+    display = Recorded()
+    done = perform(replace(assignment(TOKENIZER, without_tokenizer, display), stop=stop))
+    thread.join()
+    assert done.state == "made"
+    assert display.told[-1] == "tokenizer made"
+    assert not Store.open(str(without_tokenizer)).verify(TOKENIZER.address)
+    assert is_released(TOKENIZER, without_tokenizer)
 
 
 def test_a_terminal_that_went_away_does_not_keep_the_lease(without_tokenizer: Path) -> None:

@@ -85,6 +85,21 @@ def test_checkpoints_are_written_by_the_clock_and_each_one_continues_exactly(
         assert resumed.bytes(name) == base.bytes(name), name
 
 
+def test_the_state_after_the_last_step_is_kept_until_the_artifact_is_committed(
+    base: Any, train: Train, segment: TrainingIdentity, runtime: Runtime, tmp_path: Path
+) -> None:
+    hourly = replace(runtime, checkpoint_seconds=3600.0)
+    train("short", "pretrain", segment, runtime=hourly)
+    assert not (tmp_path / "short" / "checkpoints").exists()  # seconds of work are not worth one
+    train("run", "pretrain", segment, runtime=replace(runtime, checkpoint_seconds=0.0))
+    *_, last = sorted((tmp_path / "run" / "checkpoints").iterdir())
+    assert int(last.name) == 20
+    resumed = train("run", "pretrain", segment)  # as if the machine had been lost before the commit
+    assert "continuing at step 20 of 20" in resumed.log
+    for name in EXACT:
+        assert resumed.bytes(name) == base.bytes(name), name
+
+
 def test_signal_handlers_are_given_back(base: Any, train: Train, segment: TrainingIdentity) -> None:
     before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)]
     train("run", "pretrain", replace(segment, end_step=1))
