@@ -27,6 +27,7 @@ from core.planning.title import title, unique_title
 from core.stages.kind import StageKind
 from flows.packing import Packing, open_packing
 from flows.status_artifact import keep_status
+from flows.supervision import supervision
 from tasks.devices import share
 from tasks.dispatch.dispatch import check_dispatch
 from tasks.dispatch.turn import in_turn
@@ -75,7 +76,8 @@ class Execution:
 def execute(tags: Sequence[str], settings: RunSettings, until: str | None = None) -> Execution:
     """Bring about every stage of `tags`, shared ones once; with `until`, only what that deliverable needs.
 
-    Raises what asks the whole run to end (a signal, a closed pipe); failures of stages are in what it returns.
+    Raises what asks the whole run to end (a signal, a closed pipe, a supervisor that died); failures of stages are in
+    what it returns.
     """
     store = settings.open_store()
     store.check_writable()
@@ -123,7 +125,7 @@ class _Runner:
 
     def run(self) -> dict[str, str]:
         """Return when nothing runs and nothing can start any more: what is blocked, and the failed stage behind it."""
-        with StageThreads[State[Any]](self._settings.grace_seconds) as threads:
+        with StageThreads[State[Any]](self._settings.grace_seconds, supervision()) as threads:
             while True:
                 while (work := self._order.next(self._is_held)) is not None:
                     threads.start(work.key, self._task(work, self._order.start(work.key)))
@@ -163,9 +165,10 @@ class _Runner:
     def _due(self, work: Work) -> datetime:
         """When the stage is due where it stands in a queue: the longest remaining path first, whenever it is ready.
 
-        An hour of that path counts as a second, so a run's stages do not overtake those of one that began before it.
+        An hour of that path counts as a minute: runs that begin within minutes go in the order of one plan, and none
+        waits long for one that began later.
         """
-        return self._began - timedelta(seconds=self._order.remaining(work.key) / 3600)
+        return self._began - timedelta(seconds=self._order.remaining(work.key) / 60)
 
     def _note(self, key: str, state: State[Any]) -> None:
         self._states[key] = state

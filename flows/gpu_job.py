@@ -2,7 +2,7 @@
 
 Guarantees: it never delegates its stage again, whatever its environment says; it never waits for another run's lease
 while it has a GPU, but ends as Held; it ends as Interrupted when another attempt is worth while, and as Failed with one
-line when it is not.
+line when it is not; it never trains on where nobody can cancel it (`flows.supervision`).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from core.planning.stream_length import measured_by, packed_by_manifest
 from core.planning.title import unique_title
 from core.recipes.recipe import RecipeError
 from flows.crash_loop import require_no_crash_loop
+from flows.supervision import supervision
 from tasks.dispatch.dispatch import brought_about_by
 from tasks.dispatch.gpu_pool import HELD, INTERRUPTED
 from tasks.pack import require_shared_store
@@ -77,7 +78,7 @@ def _state_of(tag: str, stage: Stage, settings: RunSettings, store: Store) -> St
     task: Callable[[], Any] = partial(TASKS[stage.kind], tag, stage.key, unique_title(stage), return_state=True)
     with (
         brought_about_by(_Impatient(store, settings.lease_seconds)),
-        StageThreads[State[Any]](settings.grace_seconds) as threads,
+        StageThreads[State[Any]](settings.grace_seconds, supervision()) as threads,
     ):
         threads.start(stage.key, task)
         return threads.next_ended()[1]

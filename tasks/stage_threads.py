@@ -26,8 +26,10 @@ ResultT = TypeVar("ResultT")
 class StageThreads(Generic[ResultT]):
     """Start works by name, take their results as they end. A context manager, used by one thread."""
 
-    def __init__(self, grace_seconds: float) -> None:
+    def __init__(self, grace_seconds: float, watch: Callable[[], None] = lambda: None) -> None:
+        """`watch` is called several times a second while an end is awaited; what it raises ends the wait."""
         self._seconds = grace_seconds + RELEASE_SECONDS
+        self._watch = watch
         self._stop = threading.Event()
         self._ended: queue.SimpleQueue[tuple[str, ResultT | BaseException]] = queue.SimpleQueue()
         self._threads: dict[str, threading.Thread] = {}
@@ -71,4 +73,4 @@ class StageThreads(Generic[ResultT]):
             try:
                 return self._ended.get(timeout=POLL_SECONDS)
             except queue.Empty:
-                continue
+                self._watch()

@@ -18,7 +18,8 @@ from artifacts.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("dispatch")]
 FLOWS = "tests/support/micro_flow.py"
-GPU_POOL = "dispatch-gpu"
+GPU_POOL, CPU_POOL = "dispatch-gpu", "dispatch-cpu"
+TEAM = ("micro_drope_25", "micro_drope_50", "micro_drope_75")  # three forks of one trunk
 BASE = ("--layout", "native", "--phase", "base", "--yes", "--json")  # of `export`: what a base needs, told on stderr
 WORKERS = {"MINISERIES_CHECKPOINT_SECONDS": "0.2", "MINISERIES_PROCESSES": "1"}
 
@@ -27,7 +28,7 @@ WORKERS = {"MINISERIES_CHECKPOINT_SECONDS": "0.2", "MINISERIES_PROCESSES": "1"}
 def api(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectApi]:
     """A server with a GPU pool, on which a worker runs one job at a time, and a pool with a worker for pipelines."""
     server, home = PrefectApi(prefect_server), tmp_path_factory.mktemp("prefect")
-    for pool in (GPU_POOL, "dispatch-cpu"):
+    for pool in (GPU_POOL, CPU_POOL):
         server.create_pool(pool)
     server.deploy(
         home,
@@ -36,13 +37,12 @@ def api(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             "name": "endless",
             "entrypoint": f"{FLOWS}:pipeline",
             "parameters": {"tag": "endless_drope_25", "until": "native-base"},
-            "work_pool": {"name": "dispatch-cpu"},
+            "work_pool": {"name": CPU_POOL},
         },
     )
     with ExitStack() as workers:
-        for name, pool in (("jobs", GPU_POOL), ("pipelines", "dispatch-cpu")):
-            (home / name).mkdir()
-            workers.enter_context(server.worker(home / name, pool, WORKERS))
+        workers.enter_context(server.worker(home / "jobs", GPU_POOL, WORKERS))
+        workers.enter_context(server.worker(home / "pipelines", CPU_POOL, WORKERS, limit=len(TEAM)))
         yield server
 
 
@@ -127,6 +127,22 @@ def test_a_cancelled_pipeline_takes_its_gpu_job_along_and_another_that_waits_goe
     assert segment_hashes(delegating) == undisturbed
     (step,) = resumed_steps(delegating, "pretrain")
     assert step > 0
+
+
+def test_three_tags_that_share_a_trunk_are_made_on_two_nodes_without_a_stage_being_made_twice(
+    api: PrefectApi, delegating: Miniseries, tmp_path: Path
+) -> None:
+    with api.worker(tmp_path / "second-node", GPU_POOL, WORKERS):
+        runs = [api.start("pipeline/endless", tag=tag) for tag in TEAM]
+        for run in runs:
+            api.wait_for(run["id"], "COMPLETED")
+    trained = [*delegating.manifests("pretrain"), *delegating.manifests("recalibrate")]
+    assert len(trained) == 6  # three segments of the trunk and three forks
+    for manifest in trained:
+        (job,) = gpu_jobs(api, delegating, manifest["key"])  # one, whoever asked for it
+        assert job["state_name"] == "Completed"
+        assert manifest["attempt"].startswith("0001-")  # nobody had held its lease before
+    assert len(delegating.manifests("export_native")) == len(TEAM)
 
 
 def test_without_a_server_or_a_deployment_there_is_one_line(miniseries: Miniseries, prefect_server: str) -> None:

@@ -20,6 +20,7 @@ from s3_server import free_port
 from core.planning.catalogue import stages_of
 from core.planning.stage import Stage
 from core.stages.kind import Resource
+from flows.supervision import RunIsOver, supervision
 from tasks.dispatch.gpu_pool import GpuPool, open_gpu_pool
 from tasks.dispatch.jobs import Commission, Job, Phase, SchedulerAway
 from tasks.dispatch.turn import in_turn
@@ -141,8 +142,7 @@ def test_what_a_run_withdraws_is_told_from_what_a_person_cancels(api: PrefectApi
 )
 def test_the_states_of_a_run_mean(type_: str, name: str, phase: Phase, api: PrefectApi, pool: GpuPool) -> None:
     job = submitted(pool, HEAVY[0])
-    state = {"type": type_, "name": name, "message": "because of\nsomething"}
-    api.send("POST", f"flow_runs/{scheduled(api)[0]['id']}/set_state", {"state": state, "force": True})
+    api.set_state(scheduled(api)[0]["id"], type_, name, "because of\nsomething")
     report = job.report()
     assert report.phase is phase
     assert (pool.find(commission(HEAVY[0])) is not None) == (phase is Phase.RUNNING)
@@ -170,6 +170,26 @@ def test_a_deployment_that_is_missing_and_a_server_that_is_away_are_one_line_eac
             gone.find(commission(HEAVY[0]))
         with pytest.raises(SettingsError, match="gives no answer"):
             gone.check()
+
+
+@pytest.mark.parametrize(
+    ("type_", "name"), [("CANCELLED", "Cancelled"), ("CRASHED", "Crashed"), ("SCHEDULED", "AwaitingRetry")]
+)
+def test_a_run_ends_by_itself_once_the_server_says_that_it_is_over(
+    type_: str, name: str, api: PrefectApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.supervision.ASK_SECONDS", 0.0)
+    run = api.start("gpu-job/h100")
+    monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__ID", run["id"])
+    monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", run["deployment_id"])
+    api.set_state(run["id"], "RUNNING", "Running")
+    look = supervision()
+    look()
+    api.set_state(run["id"], "CANCELLING", "Cancelling")
+    look()  # who supervises it passes that on
+    api.set_state(run["id"], type_, name)
+    with pytest.raises(RunIsOver, match=name):
+        look()
 
 
 def test_without_a_server_it_is_said_how_to_get_one() -> None:

@@ -61,6 +61,11 @@ class PrefectApi:
         """What the button in the UI does."""
         self.send("POST", f"flow_runs/{flow_run_id}/set_state", {"state": {"type": "CANCELLING", "name": "Cancelling"}})
 
+    def set_state(self, flow_run_id: str, type_: str, name: str, message: str = "") -> None:
+        """Whatever the rules say."""
+        state = {"type": type_, "name": name, "message": message}
+        self.send("POST", f"flow_runs/{flow_run_id}/set_state", {"state": state, "force": True})
+
     def wait_for(self, flow_run_id: str, *types: str) -> dict[str, Any]:
         """The run once its state is one of `types`."""
 
@@ -100,8 +105,9 @@ class PrefectApi:
         }
 
     def create_pool(self, name: str) -> None:
-        """A work pool of processes."""
+        """A work pool of processes, each started by its worker alone: Prefect's way around costs seconds of imports."""
         template = ProcessWorker.get_default_base_job_template()
+        template["variables"]["properties"]["command"]["default"] = f"{sys.executable} -m prefect.engine"
         self.send("POST", "work_pools/", {"name": name, "type": "process", "base_job_template": template})
 
     def deploy(self, home: Path, *deployments: Mapping[str, Any]) -> None:
@@ -113,9 +119,10 @@ class PrefectApi:
         assert done.returncode == 0, done.stdout + done.stderr
 
     @contextmanager
-    def worker(self, home: Path, pool: str, environment: Mapping[str, str]) -> Iterator[None]:
-        """A worker of `pool` that runs one flow at a time; with it end the flows that it runs then."""
-        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--limit", "1"]
+    def worker(self, home: Path, pool: str, environment: Mapping[str, str], limit: int = 1) -> Iterator[None]:
+        """A worker of `pool` that runs so many flows at a time; with it end the flows that it runs then."""
+        home.mkdir()
+        command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--limit", str(limit)]
         with (home / "worker.log").open("ab") as log:
             process = subprocess.Popen(
                 command, cwd=ROOT, env={**self.environment(home), **environment}, stdout=log, stderr=log

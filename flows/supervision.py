@@ -1,0 +1,87 @@
+"""A deployed flow run does not outlive who supervises it, nor its own end: it lets its stages checkpoint, and ends.
+
+A run is started by a supervisor (`prefect flow-run execute`, or a worker), which alone can cancel it. When that is
+killed, as a worker does to one that is slow to pass a cancellation on, the run would train on where nobody can stop it.
+Two signs tell it: its parent process is another than in the beginning, or the server says that the run is over, or has
+been started again. The next attempt continues from the checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from uuid import UUID
+
+from prefect import runtime
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.exceptions import Abort, ObjectNotFound
+
+from tasks.dispatch.gpu_pool import asking
+from tasks.dispatch.jobs import SchedulerAway
+
+ASK_SECONDS = 15.0  # between questions to the server
+CANCELLING_SECONDS = 60.0  # a supervisor passes a cancellation on at once, kills the run after 30 s, or is deaf
+
+
+class SupervisorGone(BaseException):
+    """Who supervised this run has died. Not an `Exception`: it ends the run as Crashed, so that it is tried again."""
+
+
+class RunIsOver(Abort):
+    """The server has done with this run, or has it run elsewhere: it ends and says nothing of how it ended."""
+
+
+def supervision() -> Callable[[], None]:
+    """What a run calls as often as it likes while it waits for its stages; raises `SupervisorGone` or `RunIsOver`.
+
+    Does nothing outside a run of a deployment: who starts a command in a terminal may leave it to itself.
+    """
+    if runtime.deployment.id is None or runtime.flow_run.id is None:
+        return lambda: None
+    return _Supervision(UUID(runtime.flow_run.id)).look
+
+
+class _Supervision:
+    """Remembers who the parent was, and what the server said."""
+
+    def __init__(self, flow_run: UUID) -> None:
+        self._flow_run = flow_run
+        self._parent = os.getppid()
+        self._asked = time.monotonic()
+        self._starts: int | None = None  # of the run, this one included
+        self._cancelling_since: float | None = None
+
+    def look(self) -> None:
+        """See `supervision`."""
+        is_orphan = os.getppid() != self._parent
+        if not is_orphan and time.monotonic() - self._asked < ASK_SECONDS:
+            return
+        self._asked = time.monotonic()
+        try:
+            run = self._run()
+        except SchedulerAway:
+            run = None  # a server that is away for a moment ends nothing
+        if run is not None and (self._is_over(run) or (is_orphan and run.state_type is StateType.CANCELLING)):
+            raise RunIsOver(f"the server says of this run: {run.state_name}")
+        if is_orphan:
+            raise SupervisorGone(
+                f"process {self._parent}, which supervised this run, has died; what was checkpointed is kept"
+            )
+
+    def _run(self) -> FlowRun:
+        """As the server has it. Raises `SchedulerAway`, and `RunIsOver` when it was deleted."""
+        try:
+            with asking(), get_client(sync_client=True) as client:
+                return client.read_flow_run(self._flow_run)
+        except ObjectNotFound:
+            raise RunIsOver("somebody deleted this run") from None
+
+    def _is_over(self, run: FlowRun) -> bool:
+        """Whether this start of the run has nothing to do any more."""
+        self._starts = self._starts or run.run_count
+        if run.state_type is StateType.CANCELLING:
+            self._cancelling_since = self._cancelling_since or time.monotonic()
+            return time.monotonic() - self._cancelling_since > CANCELLING_SECONDS
+        return run.run_count > self._starts or run.state_type is not StateType.RUNNING
