@@ -14,7 +14,7 @@ from prefect import Flow
 from prefect.cli.deploy._models import DeploymentConfig, PrefectYamlModel, RawScheduleConfig, WorkPoolConfig
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.utilities.callables import parameter_schema
-from prefect.utilities.schema_tools import validate
+from prefect.utilities.schema_tools import ValidationError, validate
 from prefect.workers.process import ProcessWorker
 
 from core.recipes.table import chosen_family, recipes
@@ -85,9 +85,21 @@ def test_the_parameters_bind_to_the_flows_and_pass_the_schema_that_the_server_ch
 
 def test_the_run_form_offers_the_tags(deployments: dict[str, Any]) -> None:
     pipeline = parameter_schema(flow_of(deployments["pipeline/tiny"])).model_dump()
-    assert pipeline["properties"]["tag"]["enum"] == list(recipes())
+    tag = pipeline["properties"]["tag"]
+    shown, dashed = tag["anyOf"]
+    assert shown["enum"] == list(recipes())
+    assert dashed["enum"] == [name.replace("_", "-") for name in recipes() if "_" in name]
+    assert all(described["description"] for described in pipeline["properties"].values())
     miniseries = parameter_schema(flow_of(deployments["miniseries/all"])).model_dump()
     assert miniseries["properties"]["tags"]["items"]["enum"] == list(recipes())
+
+
+def test_a_tag_is_accepted_in_both_spellings_and_a_refusal_lists_the_tags(deployments: dict[str, Any]) -> None:
+    schema = parameter_schema(flow_of(deployments["pipeline/tiny"])).model_dump()
+    for spelling in ("d20_40tpp", "d20-40tpp", "tiny"):
+        validate({"tag": spelling}, schema, raise_on_error=True)
+    with pytest.raises(ValidationError, match=r"'d20_40tp' is not one of .*'d20_40tpp'"):
+        validate({"tag": "d20_40tp"}, schema, raise_on_error=True)
 
 
 def test_only_heavy_stages_run_where_the_gpus_are_and_full_size_pipelines_hand_theirs_over(
