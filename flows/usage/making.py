@@ -1,4 +1,4 @@
-"""Making, comparing and publishing models: `run`, `study`, `stage`, `join`, `export`, `adopt`, `publish`, `verify`."""
+"""Making, comparing and publishing models: `run`, `study`, `stage`, `export`, `harness`, `publish` ..."""
 
 from __future__ import annotations
 
@@ -43,6 +43,12 @@ EXPORT_EXAMPLES = """Examples:
   miniseries export tiny_drope_50 --to exported
   miniseries export tiny_drope_50 --layout native --phase base --to ~/.cache/nanochat/base_checkpoints/tiny
   miniseries export d20_40tpp --json"""
+
+HARNESS_EXAMPLES = """Examples:
+
+\b
+  miniseries harness d20_40tpp --tasks hellaswag,arc_easy,lambada_openai --phase base
+  miniseries harness tiny --tasks my_task --include my_tasks --limit 100 --json"""
 
 ADOPT_EXAMPLES = """Examples:
 
@@ -162,6 +168,26 @@ def export_command(
     consent = Consent(budget_hours=budget_hours, accept_retrain=accept_retrain, yes=yes)
     wanted = command.Wanted(name=tag, layout=layout, phase=phase, to=to)
     (command.export_json if json else command.export)(wanted, consent)
+
+
+@app.command("harness", epilog=HARNESS_EXAMPLES)
+def harness_command(
+    tag: Tag,
+    tasks: Annotated[str, typer.Option(metavar="NAMES", help="Tasks of lm-evaluation-harness, separated by commas.")],
+    include: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where YAML files define tasks of your own.")
+    ] = None,
+    phase: Phase = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Ask the first N questions of each task only.")] = None,
+    json: Json = False,
+    series: Series = None,
+) -> None:
+    """Ask a tag's Hugging Face export the questions of standard suites; keep what came of it in the store."""
+    from core.evaluation.harness import Suite
+    from flows.commands import harness as command
+
+    suite = Suite(tasks=tuple(filter(None, tasks.split(","))), include=include, limit=limit)
+    (command.harness_json if json else command.harness)(tag, phase, suite)
 
 
 @app.command("adopt", epilog=ADOPT_EXAMPLES)
