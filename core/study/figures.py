@@ -32,6 +32,7 @@ class Figure:
     heading: str
     caption: str
     charts: tuple[Chart, ...]
+    is_open: bool = True  # whether a page shows it at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,10 @@ def _forests(drawn: Drawn) -> Iterator[Figure]:
                     charts.append(Chart(file=_file(name), heading=f"{quantity.capitalize()}, {called}", svg=svg))
             heading = f"{family}: {called}"
             yield Figure(
-                heading=heading, caption=f"{caption} Squares are means of all pairs in black.", charts=(*charts,)
+                heading=heading,
+                caption=f"{caption} Squares without a colour of their own are means of all pairs.",
+                charts=(*charts,),
+                is_open=phase == "base",
             )
 
 
@@ -110,6 +114,7 @@ def _by_position(drawn: Drawn) -> Iterator[Figure]:
             caption=f"Held-out texts read as they are, at multiples of the {length:,} tokens of training. A point is a "
             "range of positions, its bar the 95 % interval over texts. Position is written in trained lengths.",
             charts=charts,
+            is_open=phase == "base",
         )
 
 
@@ -157,6 +162,7 @@ def _needle_maps(drawn: Drawn) -> Iterator[Figure]:
             f"needles together{_chance(drawn, members)}. Across: the length of the text; down: how much of it stands "
             "before the needle. Behind each share, the number of trials.",
             charts=(*charts,),
+            is_open=phase == "base",
         )
 
 

@@ -7,40 +7,37 @@ than six clusters, there were too few to tell.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from core.study.contrasts import Compared, Contrast, Summary, Verdict
+from core.study.pairs import Family
 from core.study.written import interval_of, signed
 
 Effect = Contrast | Summary
 
 MODELS = {"base": "base models", "sft": "fine-tuned models", "long_sft": "models fine-tuned at twice the length"}
-SPOKEN: Mapping[Verdict, str] = {
-    "better": "better",
-    "worse": "worse",
-    "no difference detected": "no difference detected",
-    "too few to tell": "too few to tell",
-}
-QUESTIONS = (  # family, what is said of its treatment, quantity, what that is
-    ("RoPE dropped", "that dropped RoPE, read as they are", "long text", "need in bits per byte of long text"),
-    ("RoPE dropped", "that dropped RoPE, read as they are", "needles found", "find of the needles"),
-    (
-        "RoPE dropped, each at its best",
-        "that dropped RoPE, with their logit scale against YaRN",
-        "long text",
-        "need in bits per byte of long text",
-    ),
-    (
-        "RoPE dropped, each at its best",
-        "that dropped RoPE, with their logit scale against YaRN",
-        "needles found",
-        "find of the needles",
-    ),
+AS_THEY_ARE = "without RoPE, read as they are"
+AT_THEIR_BEST = "without RoPE and with their logit scale, less siblings with YaRN"
+QUESTIONS: tuple[tuple[Family, str, str], ...] = (  # family, what is said of its treatment, quantity
+    ("RoPE dropped", AS_THEY_ARE, "long text"),
+    ("RoPE dropped", AS_THEY_ARE, "needles found"),
+    ("RoPE dropped, each at its best", AT_THEIR_BEST, "long text"),
+    ("RoPE dropped, each at its best", AT_THEIR_BEST, "needles found"),
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """One question: what was compared in what, and the effect at each length."""
+
+    question: str
+    measured: str
+    effects: Mapping[str, Effect]
 
 
 def headline(compared: Compared) -> list[str]:
     """Sentences, the answer to the main question first; what was not compared is not spoken of."""
-    return [*_answer(compared), *_details(compared), *_switched(compared)]
+    return [*lead(compared), *_details(compared), *_switched(compared)]
 
 
 def effects(compared: Compared, family: str, phase: str, quantity: str) -> dict[str, Effect]:
@@ -57,31 +54,37 @@ def effects(compared: Compared, family: str, phase: str, quantity: str) -> dict[
     return {condition: means.get(condition, those[0]) for condition, those in found.items()}
 
 
-def _answer(compared: Compared) -> Iterator[str]:
-    """One sentence: at which lengths models without RoPE read better or worse."""
+def lead(compared: Compared) -> Iterator[str]:
+    """Of each kind of model: at which lengths it predicts text better or worse without RoPE, and by how much."""
     for phase, models in MODELS.items():
         found = effects(compared, "RoPE dropped", phase, "long text")
         if found:
             by_verdict: dict[Verdict, list[str]] = {}
             for condition, one in found.items():
                 by_verdict.setdefault(one.verdict, []).append(condition)
-            said = [f"{_spoken(verdict)} at {_listed(lengths)}" for verdict, lengths in by_verdict.items()]
-            yield (
-                f"Read as they are, {models} that dropped RoPE predict text, compared with siblings that kept it: "
-                + ("; ".join(said) + " the trained length.")
-            )
+            said = "; ".join(f"{verdict} at {_listed(lengths)}" for verdict, lengths in by_verdict.items())
+            yield f"How {models} without RoPE predict text, beside siblings that kept it: {said} the trained length."
+
+
+def answers(compared: Compared) -> list[Answer]:
+    """Every question about dropping RoPE of which there is an answer."""
+    found = []
+    for phase, models in MODELS.items():
+        for family, which, quantity in QUESTIONS:
+            by_length = effects(compared, family, phase, quantity)
+            if by_length:
+                count = max(one.contrasts if isinstance(one, Summary) else 1 for one in by_length.values())
+                of = "one pair" if count == 1 else f"mean of {count} pairs"
+                unit = next(iter(by_length.values())).unit
+                measured = f"{quantity}, {unit}, {of}"
+                found.append(Answer(question=f"{models} {which}", measured=measured, effects=by_length))
+    return found
 
 
 def _details(compared: Compared) -> Iterator[str]:
-    for phase, models in MODELS.items():
-        for family, which, quantity, measured in QUESTIONS:
-            found = effects(compared, family, phase, quantity)
-            if found:
-                pairs = {one.contrasts if isinstance(one, Summary) else 1 for one in found.values()}
-                count = max(pairs)
-                of = "one pair" if count == 1 else f"mean of {count} pairs"
-                parts = [f"at {condition} {effect_text(one)}" for condition, one in found.items()]
-                yield f"How much more {models} {which}, {measured} ({of}): {'; '.join(parts)}."
+    for answer in answers(compared):
+        parts = (f"at {length} {effect_text(one)}" for length, one in answer.effects.items())
+        yield f"{answer.question[0].upper()}{answer.question[1:]} ({answer.measured}): {'; '.join(parts)}."
 
 
 def _switched(compared: Compared) -> Iterator[str]:
@@ -100,11 +103,7 @@ def _switched(compared: Compared) -> Iterator[str]:
 def effect_text(one: Effect) -> str:
     """`+0.1185 (95 % interval +0.1000 to +0.1400, 8 texts: worse)`."""
     interval = f"95 % interval {interval_of(one)}, " if one.interval is not None else ""
-    return f"{signed(one.difference)} ({interval}{one.sample_size:,} {one.sample_unit}: {SPOKEN[one.verdict]})"
-
-
-def _spoken(verdict: Verdict) -> str:
-    return SPOKEN[verdict]
+    return f"{signed(one.difference)} ({interval}{one.sample_size:,} {one.sample_unit}: {one.verdict})"
 
 
 def _listed(words: Sequence[str]) -> str:

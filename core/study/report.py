@@ -12,22 +12,23 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined, Template
 
 from core.study.figures import Figure
+from core.study.headline import answers, lead
 from core.study.result import Study
 from core.study.tables import Table
+from core.study.written import interval_of, signed
 
 TEMPLATE = "report.html.j2"
-SHOWN_FIGURES = 6  # of one study, at once; the others unfold
 
 
 def render_report(study: Study, figures: Sequence[Figure], tables: Sequence[Table]) -> str:
     """The whole file."""
     return _template().render(
         study=study,
-        answers=[one for one in study.headline if one.startswith("Read as they are")],
-        details=[one for one in study.headline if not one.startswith("Read as they are")],
+        lead=[*lead(study.compared)],
+        answers=(found := answers(study.compared)),
+        lengths=list(dict.fromkeys(length for answer in found for length in answer.effects)),
         figures=figures,
         tables=tables,
-        shown=SHOWN_FIGURES,
         smallest=min((one.parameters for one in study.models), default=0),
         largest=max((one.parameters for one in study.models), default=0),
     )
@@ -36,4 +37,5 @@ def render_report(study: Study, figures: Sequence[Figure], tables: Sequence[Tabl
 @cache
 def _template() -> Template:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.globals.update(signed=signed, interval_of=interval_of)
     return environment.from_string(files("core.study").joinpath(TEMPLATE).read_text(encoding="utf-8"))
