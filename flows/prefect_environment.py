@@ -3,12 +3,14 @@
 Every one is a default: what the environment already says wins.
 - analytics off: offline they end a first run with a traceback;
 - 90 s for the embedded server to start: 20 is not enough on two slow cores with an empty home;
-- Prefect's own log lines stay out of the terminal (the display says what matters) but reach the UI;
+- Prefect's own log lines stay out of the terminal (the display says what matters) but reach the UI; so do those of
+  its insides, which name every event that a server did not take;
 - heartbeats only where a server outlives the run, since they cost a second at the end of every flow.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +26,7 @@ DEFAULTS = {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
     "PREFECT_LOGGING_SERVER_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_INTERNAL_LEVEL": "CRITICAL",
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
     "PREFECT_CLI_WRAP_LINES": "false",
 }
@@ -71,15 +74,13 @@ def prefect_for_this_run() -> Iterator[None]:
         _require_no_need_of_a_server()
         end_orphaned_servers()
         claim_embedded_server()
+    logging.raiseExceptions = False  # what cannot be logged because the server is gone is told once, by us
     try:
         with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if url is None else {}):
             yield
     except httpx.HTTPError as error:  # after the client's own retries; stages report theirs as failures
         why = f"HTTP {error.response.status_code}" if isinstance(error, httpx.HTTPStatusError) else type(error).__name__
-        raise PrefectAway(
-            f"the Prefect server at {url or 'this machine, started for this run'} could not do what the run needs "
-            f"({why}); it may be overloaded or gone: run the same command again once it answers"
-        ) from error
+        raise PrefectAway(_away(url, why)) from error
     except RuntimeError as error:
         if EMBEDDED_TIMEOUT not in str(error):
             raise
@@ -89,6 +90,18 @@ def prefect_for_this_run() -> Iterator[None]:
             f"Prefect's embedded server did not start within {seconds} s; run the same command again when this machine "
             "is less busy, or set PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS to more"
         ) from error
+
+
+def _away(url: str | None, why: str) -> str:
+    if url is None:
+        return (
+            f"Prefect's embedded server, which this run had started, gives no answer any more ({why}); what was made "
+            "and checkpointed is kept: run the same command again"
+        )
+    return (
+        f"the Prefect server at {url} could not do what the run needs ({why}); it may be overloaded or gone: run the "
+        "same command again once it answers"
+    )
 
 
 def _require_no_need_of_a_server() -> None:
