@@ -79,14 +79,15 @@ def _footnotes(plan: Plan, terms: Terms) -> list[str]:
         f"dollars; what is to do takes {terms.gpus} of them at least {decimal(terms.wall_hours(plan.remaining))} hours"
     ]
     if measured:
-        lines.append(f"speed of {measured} of {measured + assumed} training stages: measured by `miniseries calibrate`")
+        lines.append(f"speed of {measured} of {measured + assumed} stages: measured by `miniseries calibrate`")
     if assumed:
         shares = ", ".join(f"{share:.1%} in {precision}" for precision, share in ASSUMED_UTILIZATION.items())
         lines.append(
-            f"speed of {assumed} training stages: assumed, as shares of the peak ({shares}); "
-            "`miniseries calibrate` measures it"
+            f"speed of {assumed} stages: assumed, as shares of the peak ({shares}); `miniseries calibrate` measures it"
         )
-    lines.append("length of fine-tunes: assumed; evaluations, exports and work of processors: not counted")
+    lines.append(
+        "length of fine-tunes: assumed; evaluations but of long contexts, exports and work of processors: not counted"
+    )
     return [*lines, *_streams(plan)]
 
 
