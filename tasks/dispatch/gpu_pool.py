@@ -4,13 +4,16 @@ A run is known by its idempotency key, `<key of the stage>:<store>:<attempt>`: t
 get the same run. It shows as a subflow of who created it, and is cancelled with it; before, it is labelled as
 withdrawn, so that others who want the stage know that no person cancelled it, and go on with the next attempt.
 A pool takes the run that was scheduled first, so a stage that is due earlier (`tasks.dispatch.turn`) is scheduled so.
+Until then it is shown as Queued: what is called Scheduled, the server calls Late after a few seconds, and it is not.
 """
 
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from uuid import UUID
 
 import httpx
@@ -22,7 +25,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
     FlowRunFilterTags,
 )
-from prefect.client.schemas.objects import FlowRun, StateType, TaskRunResult
+from prefect.client.schemas.objects import FlowRun, StateType, TaskRunResult, WorkPoolStatus
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.context import TaskRunContext
 from prefect.exceptions import ObjectNotFound
@@ -37,8 +40,11 @@ from tasks.settings import SettingsError
 DEPLOYMENT = "gpu-job/h100"
 AGAIN = "run the same command again to continue from its last checkpoint"
 HELD = "Held"  # name of the completed state of a run that found its stage held by another
+QUEUED = "Queued"  # name of the state of a run that waits for a GPU
 INTERRUPTED = "Interrupted"  # name of the failed state of a run that is worth another attempt
 WITHDRAWN = "miniseries.withdrawn"  # label of a run that was cancelled with the run that wanted it
+POOL_SECONDS = 30.0  # between two looks at the pool
+HINDRANCES = {WorkPoolStatus.NOT_READY: ", which has no worker", WorkPoolStatus.PAUSED: ", which is paused"}
 ACTIVE = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]
 
 
@@ -112,8 +118,8 @@ class GpuPool:
             self._client.read_deployment_by_name(DEPLOYMENT).id,
             parameters={"tag": commission.tag, "key": commission.stage.key},
             name=commission.assignment.title,
-            state=Scheduled(scheduled_time=turn()),
-            tags=[_tag(commission)],
+            state=Scheduled(scheduled_time=turn(), name=QUEUED, message="waits for a free worker of its pool"),
+            tags=[_tag(commission), commission.tag, f"attempt:{attempt}"],
             idempotency_key=f"{_prefix(commission)}{attempt}",
             parent_task_run_id=place,
         )
@@ -127,15 +133,29 @@ class _GpuJob:
         self._run = run
         self._wanted_by = runtime.flow_run.id
         self.name = f"run {_attempt(run)} of {DEPLOYMENT} ({url_for(run) or run.id})"
+        self._looked = float("-inf")  # at the pool
+        self._said = ""
 
     def report(self) -> Report:
         """See `Job`."""
         try:
             with asking():
                 run = self._client.read_flow_run(self._run.id)
-                return _report(run, withdrawn=_is_withdrawn(self._client, run))
+                report = _report(run, withdrawn=_is_withdrawn(self._client, run))
+                return (
+                    replace(report, text=report.text + self._hindrance(run))
+                    if report.phase is Phase.WAITING
+                    else report
+                )
         except ObjectNotFound:
             return Report(phase=Phase.INTERRUPTED, text="somebody deleted it")
+
+    def _hindrance(self, run: FlowRun) -> str:
+        """Why nobody takes it, as far as the server knew when it was last asked."""
+        if run.work_pool_name and time.monotonic() - self._looked >= POOL_SECONDS:
+            self._looked = time.monotonic()
+            self._said = HINDRANCES.get(self._client.read_work_pool(run.work_pool_name).status, "")
+        return self._said
 
     def withdraw(self) -> bool:
         """See `Job`. What a living flow run created is its own; when that is gone, it belongs to who follows."""
@@ -173,8 +193,7 @@ def _report(run: FlowRun, *, withdrawn: bool) -> Report:
     message = " ".join((run.state.message or "").split()) if run.state else ""
     match run.state_type:
         case None | StateType.SCHEDULED | StateType.PENDING | StateType.PAUSED:
-            late = ", which is busy or has no worker" if run.state_name == "Late" else ""
-            return Report(phase=Phase.WAITING, text=f"in the queue of work pool {run.work_pool_name}{late}")
+            return Report(phase=Phase.WAITING, text=f"in the queue of work pool {run.work_pool_name}")
         case StateType.RUNNING | StateType.CANCELLING:
             return Report(phase=Phase.RUNNING, text=f"{run.state_name} on work pool {run.work_pool_name}")
         case StateType.COMPLETED:

@@ -108,6 +108,19 @@ def test_two_who_submit_at_once_get_the_same_run_and_both_find_it(pool: GpuPool)
     assert "run 1 of gpu-job/h100 (http" in found.name
 
 
+def test_a_run_that_waits_says_so_and_whose_it_is_and_that_nobody_works_for_its_pool(
+    api: PrefectApi, pool: GpuPool
+) -> None:
+    job = submitted(pool, HEAVY[0])
+    (run,) = scheduled(api)
+    assert run["state_name"] == "Queued"  # the server calls Late only what is called Scheduled
+    assert {"tiny", "attempt:1"} <= set(run["tags"])
+    report = job.report()
+    assert report.phase is Phase.WAITING
+    assert report.text.startswith("in the queue of work pool no-worker-")
+    assert report.text.endswith(", which has no worker")
+
+
 def test_a_run_for_another_store_is_not_ours(pool: GpuPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     submitted(pool, HEAVY[0])
     monkeypatch.setenv("MINISERIES_STORE", str(tmp_path / "another"))
