@@ -1,5 +1,5 @@
-"""prefect.yaml, generated from the recipe table: `pipeline/<tag>` for every tag, `miniseries/all` for the 20,
-`gpu-job/h100`, to which they hand their heavy stages, `republish/weekly` and `maintenance/nightly`.
+"""prefect.yaml, generated from the recipe table: `pipeline/<tag>` for every tag, `miniseries/all` and `study/all` for
+the 20, `gpu-job/h100`, to which they hand their heavy stages, `republish/weekly` and `maintenance/nightly`.
 
 `python -m flows.deployments > prefect.yaml`; a test fails when the committed file is not what this prints.
 Everything runs on the pool `cpu`, where waiting is cheap, but for heavy stages of full-size tags, which run on `h100`.
@@ -25,6 +25,9 @@ definitions:
     tags: [miniseries]
   miniseries: &miniseries
     entrypoint: flows/miniseries.py:miniseries
+    tags: [miniseries]
+  study: &study
+    entrypoint: flows/study.py:study
     tags: [miniseries]
   gpu_job: &gpu_job
     entrypoint: flows/gpu_job.py:gpu_job
@@ -116,7 +119,8 @@ def description(recipe: Recipe) -> str:
 def prefect_yaml() -> str:
     """The text of prefect.yaml."""
     tags = "".join(map(_tag_deployment, recipes().values()))
-    return HEADER + tags + _family_deployment(chosen_family()) + GPU_JOB + REPUBLISH + MAINTENANCE
+    family = _family_deployment(chosen_family()) + _study_deployment(chosen_family())
+    return HEADER + tags + family + GPU_JOB + REPUBLISH + MAINTENANCE
 
 
 def _tag_deployment(recipe: Recipe) -> str:
@@ -135,6 +139,16 @@ def _family_deployment(tags: Sequence[str]) -> str:
         f"    name: all\n"
         f'    description: "{len(tags)} models in one run: shared stages once, forks beside their trunk"\n'
         f"    parameters: {{tags: [{', '.join(tags)}]}}\n"
+        f"    work_pool: *delegating\n"
+    )
+
+
+def _study_deployment(tags: Sequence[str]) -> str:
+    return (
+        f"  - <<: *study\n"
+        f"    name: all\n"
+        f'    description: "{len(tags)} models compared, those that are not there made first"\n'
+        f"    parameters: {{tags: [{', '.join(tags)}], publish: false}}\n"
         f"    work_pool: *delegating\n"
     )
 

@@ -85,7 +85,7 @@ VALIDATION_TASKS = tuple(MixtureTask(name=task.name, rows=32) for task in TRAINI
 QUESTIONS = VALIDATION_TASKS
 LONG_CONTEXT = LongContext(  # 10 to 25 s of one core, the long fine-tune longest
     factors=(1, 2, 4, 8),
-    documents=3,
+    documents=8,  # from six on, a study can tell a difference from chance
     fitting_documents=2,
     needle_trials=3,
     needle_depths=3,

@@ -56,9 +56,9 @@ def test_the_committed_file_is_what_the_recipe_table_generates() -> None:
     assert (ROOT / "prefect.yaml").read_text() == prefect_yaml(), "run `make prefect.yaml` and commit the result"
 
 
-def test_every_tag_has_a_pipeline_named_with_dashes_and_there_are_the_five_others(deployments: dict[str, Any]) -> None:
+def test_every_tag_has_a_pipeline_named_with_dashes_and_there_are_the_others(deployments: dict[str, Any]) -> None:
     pipelines = [f"pipeline/{tag.replace('_', '-')}" for tag in recipes()]
-    assert list(deployments) == [*pipelines, "miniseries/all", "gpu-job/h100", *SCHEDULED]
+    assert list(deployments) == [*pipelines, "miniseries/all", "study/all", "gpu-job/h100", *SCHEDULED]
 
 
 def test_there_are_only_keys_that_prefect_reads(document: dict[str, Any]) -> None:
@@ -109,7 +109,7 @@ def test_only_heavy_stages_run_where_the_gpus_are_and_full_size_pipelines_hand_t
     assert {entry["work_pool"]["name"] for entry in deployments.values()} == {"cpu", "h100"}
     delegating = {"env": {"MINISERIES_DISPATCH": "deployment"}}
     for name, entry in deployments.items():
-        is_full_size = name == "miniseries/all" or name.startswith("pipeline/d")
+        is_full_size = name in ("miniseries/all", "study/all") or name.startswith("pipeline/d")
         assert (entry["work_pool"].get("job_variables") == delegating) == is_full_size
 
 
