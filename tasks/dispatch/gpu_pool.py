@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from uuid import UUID
@@ -44,7 +44,10 @@ QUEUED = "Queued"  # name of the state of a run that waits for a GPU
 INTERRUPTED = "Interrupted"  # name of the failed state of a run that is worth another attempt
 WITHDRAWN = "miniseries.withdrawn"  # label of a run that was cancelled with the run that wanted it
 POOL_SECONDS = 30.0  # between two looks at the pool
-HINDRANCES = {WorkPoolStatus.NOT_READY: ", which has no worker", WorkPoolStatus.PAUSED: ", which is paused"}
+HINDRANCES: Mapping[WorkPoolStatus | None, str] = {
+    WorkPoolStatus.NOT_READY: ", which has no worker",
+    WorkPoolStatus.PAUSED: ", which is paused",
+}
 ACTIVE = [StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED, StateType.CANCELLING]
 
 
@@ -142,11 +145,8 @@ class _GpuJob:
             with asking():
                 run = self._client.read_flow_run(self._run.id)
                 report = _report(run, withdrawn=_is_withdrawn(self._client, run))
-                return (
-                    replace(report, text=report.text + self._hindrance(run))
-                    if report.phase is Phase.WAITING
-                    else report
-                )
+                hindrance = self._hindrance(run) if report.phase is Phase.WAITING else ""
+                return replace(report, text=report.text + hindrance)
         except ObjectNotFound:
             return Report(phase=Phase.INTERRUPTED, text="somebody deleted it")
 
