@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from core.evaluation.cloze import ClozeTrial, cloze_results, cloze_trials
+from core.evaluation.cloze import cloze_results, cloze_trials
 from core.evaluation.cloze_passages import draw_passages
 from core.evaluation.findings import Findings
 from core.evaluation.held_out_rows import HeldOutRows, measure_training_rows, together
@@ -60,7 +60,7 @@ def base_suite(subject: Subject, context: StageContext[EvaluateIdentity]) -> Fin
         rows=(*validation, *([train] if train else []), *(rows for effect in effects for rows in effect.rows)),
         trials=tuple(trials),
         recovery=read_recovery(inputs["model"]),
-        missing=tuple(_missing(train, trials, len(passages), identity)),
+        missing=tuple(_missing(train, len(passages), identity)),
     )
 
 
@@ -83,9 +83,7 @@ def _effects(effects: Sequence[RopeEffect], seed: int) -> dict[str, Measurement]
     return {name: result for effect in effects for name, result in effect.results(seed).items()}
 
 
-def _missing(
-    train: MeasuredRows | None, trials: Sequence[ClozeTrial], passages: int, identity: EvaluateIdentity
-) -> Iterator[Missing]:
+def _missing(train: MeasuredRows | None, passages: int, identity: EvaluateIdentity) -> Iterator[Missing]:
     if train is None:
         yield Missing(what=f"{BITS}_train", why="the model has read no row of its stream")
     wanted = identity.passages
@@ -94,10 +92,6 @@ def _missing(
     elif passages < wanted:
         why = "so few held-out documents have a passage with words to hide"
         yield Missing(what=f"cloze: {wanted - passages:,} of {wanted:,} passages", why=why)
-    asked = {trial.way for trial in trials}
-    for way in ("forward", "backward") if passages else ():
-        if way not in asked:
-            yield Missing(what=f"cloze {way}", why=f"the model does not read {way}")
 
 
 def _continuations(subject: Subject, identity: EvaluateIdentity) -> Iterator[Sample]:

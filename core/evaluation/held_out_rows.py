@@ -35,6 +35,10 @@ class HeldOutRows:
         first = next(iter(ways.values()))
         return cls(ways, rows_of(first, tokens))
 
+    def one_in(self, share: int) -> HeldOutRows:
+        """The first of them, one in `share`, at least one."""
+        return HeldOutRows(self.ways, max(1, self.count // share))
+
     def measure(self, subject: Subject, set_name: str) -> list[MeasuredRows]:
         """Measure each way."""
         return [measure_rows(subject, rows, self.count, set_name=set_name, way=way) for way, rows in self.ways.items()]

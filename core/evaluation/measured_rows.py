@@ -45,7 +45,7 @@ class MeasuredRows:
     bytes: Counts  # [n]
     old_bytes: Counts  # [n]
     tokens: Counts  # [n]
-    documents: int  # that begin in the rows, cropped ones included
+    documents: Counts  # [n], that begin in the row, cropped ones included
 
     def __add__(self, other: MeasuredRows) -> MeasuredRows:
         """The same rows read in both ways, row by row."""
@@ -74,8 +74,20 @@ class MeasuredRows:
 
     def counts(self) -> dict[str, int]:
         """How much was read."""
-        sums = {name: int(getattr(self, name).sum()) for name in ("tokens", "bytes", "old_bytes")}
-        return {"rows": len(self.bits), "documents": self.documents, **sums}
+        sums = {name: int(getattr(self, name).sum()) for name in ("documents", "tokens", "bytes", "old_bytes")}
+        return {"rows": len(self.bits), **sums}
+
+    def first(self, count: int, set_name: str) -> MeasuredRows:
+        """The first `count` rows as a set of their own."""
+        return MeasuredRows(
+            set=set_name,
+            way=self.way,
+            bits=self.bits[:count],
+            bytes=self.bytes[:count],
+            old_bytes=self.old_bytes[:count],
+            tokens=self.tokens[:count],
+            documents=self.documents[:count],
+        )
 
     def lines(self) -> Iterator[str]:
         """JSON lines, a row each."""
@@ -113,8 +125,7 @@ def measure_rows(
 ) -> MeasuredRows:
     """Measure the first `count` rows; with masks, only the targets marked 1. The model reads as it now does."""
     tables = (subject.tokenizer.token_bytes, old_token_bytes(subject.tokenizer))
-    sums: list[tuple[Sums, Counts, Counts, Counts]] = []
-    documents = 0
+    sums: list[tuple[Sums, Counts, Counts, Counts, Counts]] = []
     for start in range(0, count, BATCH_ROWS):
         part = slice(start, min(start + BATCH_ROWS, count))
         batch, mask = rows[part], None if masks is None else masks[part]
@@ -124,9 +135,9 @@ def measure_rows(
         nats = next_token_nats(subject.model, inputs, targets)  # [B, T]
         counted = torch.from_numpy(lengths > 0).to(nats.device)
         bits = torch.where(counted, nats, 0.0).sum(dim=1, dtype=torch.float64).cpu().numpy() / log(2)
-        sums.append((bits, lengths.sum(axis=1), old_lengths.sum(axis=1), (lengths > 0).sum(axis=1)))
-        documents += int((batch[:, :-1] == subject.tokenizer.bos).sum())
-    bits, sizes, old_sizes, tokens = (np.concatenate(column) for column in zip(*sums, strict=True))
+        documents = (batch[:, :-1] == subject.tokenizer.bos).sum(axis=1)
+        sums.append((bits, lengths.sum(axis=1), old_lengths.sum(axis=1), (lengths > 0).sum(axis=1), documents))
+    bits, sizes, old_sizes, tokens, documents = (np.concatenate(column) for column in zip(*sums, strict=True))
     return MeasuredRows(
         set=set_name, way=way, bits=bits, bytes=sizes, old_bytes=old_sizes, tokens=tokens, documents=documents
     )

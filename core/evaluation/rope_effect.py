@@ -2,18 +2,20 @@
 
 `rope_at_drop` is of the weights that a recalibration started from, `rope_at_end` of those that it ended with; `rope` is
 of a model that kept RoPE, what it would lose. The difference is paired by row, so its interval is narrower than those
-of its two parts.
+of its two parts, and a quarter of the held-out rows is enough.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from core.evaluation.held_out_rows import HeldOutRows, together
 from core.evaluation.measured_rows import MeasuredRows, bits_per_byte
 from core.evaluation.measurement import Measurement
 from core.evaluation.subject import Subject
+
+SHARE = 4  # one held-out row in so many, the first ones
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +46,9 @@ def rope_effects(
 ) -> list[RopeEffect]:
     """At the drop and at the end of a recalibrated model, or of one that kept RoPE; nothing of any other.
 
-    `as_trained` is what the rows cost the model as it was trained.
+    `as_trained` is what all the rows cost the model as it was trained.
     """
+    held_out = held_out.one_in(SHARE)
     if before_drop is not None:
         return [
             RopeEffect(
@@ -56,7 +59,7 @@ def rope_effects(
             RopeEffect(
                 name="rope_at_end",
                 with_rope=held_out.measure_with_rope(subject, "rope_at_end/with"),
-                without_rope=_called("rope_at_end/without", as_trained),
+                without_rope=_first("rope_at_end/without", as_trained, held_out.count),
             ),
         ]
     if not subject.state.use_rope:
@@ -64,11 +67,11 @@ def rope_effects(
     return [
         RopeEffect(
             name="rope",
-            with_rope=_called("rope/with", as_trained),
+            with_rope=_first("rope/with", as_trained, held_out.count),
             without_rope=held_out.measure_without_rope(subject, "rope/without"),
         )
     ]
 
 
-def _called(set_name: str, measured: Sequence[MeasuredRows]) -> list[MeasuredRows]:
-    return [replace(one, set=set_name) for one in measured]
+def _first(set_name: str, measured: Sequence[MeasuredRows], count: int) -> list[MeasuredRows]:
+    return [one.first(count, set_name) for one in measured]

@@ -78,7 +78,8 @@ def _tables(evaluation: Mapping[str, Any]) -> list[str]:
     parts += _bases(evaluation, plain)
     if len(plain) < len(results):
         compared = (_row(name, result) for name, result in results.items() if name not in plain)
-        parts += ["The same weights with RoPE and without it:", table(HEAD, compared), *_recovery(evaluation)]
+        same = "The same weights with RoPE and without it, on the first of the held-out rows; the difference is by row:"
+        parts += [same, table(HEAD, compared), *_recovery(evaluation)]
     if missing := evaluation.get("missing"):
         parts.append("**Missing:** " + "; ".join(f"{one['what']} ({one['why']})" for one in missing) + ".")
     return parts

@@ -95,11 +95,8 @@ def test_a_word_is_scored_by_what_precedes_it_and_backward_by_what_follows_it(
         way: [tokenizer.bos, tokenizer.special(name)]
         for way, name in zip(("forward", "backward"), DIRECTION_TOKENS, strict=True)
     }
-    trials = cloze_trials(subject, passages[:2])
-    assert [(trial.way, trial.passage) for trial in trials] == [
-        *(("forward", number) for number in range(2)),
-        *(("backward", number) for number in range(2)),
-    ]
+    trials = cloze_trials(subject, passages[:1])
+    assert [(trial.way, trial.passage) for trial in trials] == [("forward", 0), ("backward", 0)]
     for trial in trials:
         before, after = (tokenizer.encode(part) for part in (trial.text.split(GAP)))
         for candidate, found in zip(trial.candidates, trial.log_likelihoods, strict=True):
@@ -141,7 +138,7 @@ def test_the_share_of_words_found_follows_from_the_lines_and_guessing_is_told(
     assert tuple(result["interval"]) == wilson_interval(right, 12)
     assert result["sample_size"] == len(lines) == 12
     assert evaluation["cloze"] == {"candidates": CANDIDATES, "chance": CHANCE}
-    assert {"what": "cloze backward", "why": "the model does not read backward"} in evaluation["missing"]
+    assert evaluation["missing"] == []
     assert "cloze_first_word" not in metrics
 
 

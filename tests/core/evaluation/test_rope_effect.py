@@ -13,13 +13,15 @@ from toy_models import toy_transformer
 
 from core.data.rows import Rows
 from core.evaluation.bits_per_byte import bits_per_byte
+from core.evaluation.rope_effect import SHARE
 from core.model.checkpoint import load_state, save
 from core.model.transformer import Transformer
 
 if TYPE_CHECKING:
     from conftest import Workplace
 
-TEXTS = [f"Number {number}: where a word stands may matter, or may not. " * 2 for number in range(6)]
+TEXTS = [f"Number {number}: where a word stands may matter, or may not. " * 2 for number in range(12)]
+READ = len(TEXTS) // SHARE
 RECORDS = (
     {"step": 3, "loss": 4.0, "rate_multiplier": 1.0},
     {"step": 3, "validation_bpb": 3.5, "drop_bpb_with_rope": 2.5, "drop_bpb_without_rope": 3.5},
@@ -28,10 +30,10 @@ RECORDS = (
 
 
 def measured(model: Transformer, rows: Rows, workplace: Workplace) -> dict[str, float]:
-    """Bits per byte of a model with RoPE and without."""
+    """Bits per byte of a model with RoPE and without, on a quarter of the rows."""
     found = {}
     for name, model.use_rope in (("with", True), ("without", False)):
-        found[name] = bits_per_byte(model, rows[:], workplace.tokenizer.token_bytes)
+        found[name] = bits_per_byte(model, rows[:READ], workplace.tokenizer.token_bytes)
     return found
 
 
@@ -47,7 +49,7 @@ def test_a_model_that_kept_rope_is_also_read_without_it(workplace: Workplace) ->
     pack = workplace.pack(TEXTS)
     folder, metrics = workplace.evaluate(pack, "base")
     expected = measured(model, Rows.open(pack), workplace)
-    assert metrics["rope/with"] == metrics["bits_per_byte"] == pytest.approx(expected["with"])
+    assert metrics["rope/with"] == pytest.approx(expected["with"])
     assert metrics["rope/without"] == pytest.approx(expected["without"])
     difference = json.loads((folder / "evaluation.json").read_text())["results"]["rope/without_minus_with"]
     assert difference["value"] == pytest.approx(expected["without"] - expected["with"])
@@ -75,7 +77,6 @@ def test_a_recalibrated_model_is_read_at_the_drop_and_at_the_end_with_rope_and_w
     for name, model in (("rope_at_drop", trunk), ("rope_at_end", workplace.model)):
         for which, value in measured(model, rows, workplace).items():
             assert metrics[f"{name}/{which}"] == pytest.approx(value)
-    assert metrics["rope_at_end/without"] == metrics["bits_per_byte"]
     assert not [name for name in metrics if name.startswith("rope/")]
     recovery = json.loads((folder / "evaluation.json").read_text())["recovery"]
     assert recovery == {
