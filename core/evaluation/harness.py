@@ -112,8 +112,8 @@ def _metrics(results: Mapping[str, Mapping[str, Any]], tasks: Mapping[str, Any])
     for task, values in results.items():
         for name, value in values.items():
             metric, _, selection = name.partition(",")
-            if "_stderr" in metric or not isinstance(value, (int, float)) or task not in tasks:
-                continue
+            if not selection or "_stderr" in metric or not isinstance(value, (int, float)) or task not in tasks:
+                continue  # a spread, a count, or the mean of a group of tasks
             asked, spread = tasks[task]["asked"], values.get(f"{metric}_stderr,{selection}")
             yield HarnessMetric(
                 task=task,

@@ -52,14 +52,14 @@ def _of_batch(model: Transformer, spans: Sequence[Span]) -> list[Likelihood]:
     sizes = [len(span.tokens) - span.start for span in spans]
     return [
         Likelihood(float(of_span.sum()), size, bool(hits.all()))
-        for of_span, hits, size in zip(log_p.split(sizes), likeliest.split(sizes), sizes, strict=True)
+        for of_span, hits, size in zip(torch.split(log_p, sizes), torch.split(likeliest, sizes), sizes, strict=True)
     ]
 
 
 def _log_probabilities(model: Transformer, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Log p float64 [M] of each target after its hidden [M, n], and whether no token is likelier; on the CPU."""
     values, hits = [], []
-    for part, wanted in zip(hidden.split(LOGIT_POSITIONS), targets.split(LOGIT_POSITIONS), strict=True):
+    for part, wanted in zip(*(torch.split(each, LOGIT_POSITIONS) for each in (hidden, targets)), strict=True):
         logits = model.logits(part)  # [m, V]
         values.append(logits.log_softmax(-1).gather(1, wanted[:, None])[:, 0].double().cpu())
         hits.append((logits.argmax(-1) == wanted).cpu())

@@ -76,6 +76,8 @@ FIELDS = [
     Field("evaluation.samples", positive(100), frozenset({StageKind.EVALUATE})),
     Field("evaluation.long_context.documents", positive(100), frozenset({StageKind.LONG_CONTEXT})),
     Field("evaluation.long_context.seed", positive(10**6), frozenset({StageKind.LONG_CONTEXT})),
+    Field("evaluation.core_metric.examples", positive(100), frozenset({StageKind.CORE_BUNDLE, StageKind.CORE_METRIC})),
+    Field("evaluation.core_metric.shots_seed", positive(10**6), frozenset({StageKind.CORE_METRIC})),
     Field("evaluation.questions", TASKS, frozenset({StageKind.QUESTIONS})),
     Field("publication.namespace", st.text("abc", min_size=1), frozenset({StageKind.PUBLISH})),
     Field("publication.visibility", st.sampled_from(["private", "public"]), frozenset({StageKind.PUBLISH})),
