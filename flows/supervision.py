@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from uuid import UUID
 
+import httpx
 from prefect import runtime
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun, StateType
@@ -22,6 +23,7 @@ from tasks.dispatch.gpu_pool import asking
 from tasks.dispatch.jobs import SchedulerAway
 
 ASK_SECONDS = 15.0  # between questions to the server
+ANSWER_SECONDS = 5.0
 CANCELLING_SECONDS = 60.0  # a supervisor passes a cancellation on at once, kills the run after 30 s, or is deaf
 
 
@@ -61,8 +63,8 @@ class _Supervision:
         self._asked = time.monotonic()
         try:
             run = self._run()
-        except SchedulerAway:
-            run = None  # a server that is away for a moment ends nothing
+        except (SchedulerAway, httpx.HTTPStatusError):
+            run = None  # a server that gives no answer, or a strange one, ends nothing
         if run is not None and (self._is_over(run) or (is_orphan and run.state_type is StateType.CANCELLING)):
             raise RunIsOver(f"the server says of this run: {run.state_name}")
         if is_orphan:
@@ -71,9 +73,9 @@ class _Supervision:
             )
 
     def _run(self) -> FlowRun:
-        """As the server has it. Raises `SchedulerAway`, and `RunIsOver` when it was deleted."""
+        """As the server has it. Raises `SchedulerAway`, `httpx.HTTPStatusError`; `RunIsOver` when it was deleted."""
         try:
-            with asking(), get_client(sync_client=True) as client:
+            with asking(), get_client(sync_client=True, httpx_settings={"timeout": ANSWER_SECONDS}) as client:
                 return client.read_flow_run(self._flow_run)
         except ObjectNotFound:
             raise RunIsOver("somebody deleted this run") from None
