@@ -74,8 +74,25 @@ def training(folder: Path) -> Fingerprint:
 def evaluation(folder: Path) -> Fingerprint:
     """Everything in `evaluation.json`, leaf by leaf, and whatever else there is."""
     document = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
-    others = {name: content for name, content in files(folder).items() if name != "evaluation.json"}
-    return {"files": names(folder), **dict(leaves(document, "evaluation.json")), **others}
+    measured = ("evaluation.json", "rows.jsonl", "cloze.jsonl")
+    others = {name: content for name, content in files(folder).items() if name not in measured}
+    lines = {**_rows(folder / "rows.jsonl"), **_cloze(folder / "cloze.jsonl")}
+    return {"files": names(folder), **dict(leaves(document, "evaluation.json")), **lines, **others}
+
+
+def _rows(path: Path) -> Fingerprint:
+    """The bits of every row."""
+    found: Fingerprint = {}
+    for line in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+        found[f"rows.jsonl {line['set']} {line['way']} {line['row']}"] = line["bits"]
+    return found
+
+
+def _cloze(path: Path) -> Fingerprint:
+    """What was asked, to the letter."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    asked = [[line[name] for name in ("way", "text", "candidates", "right")] for line in map(json.loads, lines)]
+    return {"cloze.jsonl asked": sha256(json.dumps(asked).encode())} if lines else {}
 
 
 def core_metric(folder: Path) -> Fingerprint:
