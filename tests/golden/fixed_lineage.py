@@ -44,7 +44,8 @@ def write_lineage(folder: Path) -> None:
 def fixed_lineage() -> Lineage:
     """Trunk to leaf."""
     corpus = _made(StageKind.CORPUS, identity={"source": "golden", "revision": "1"})
-    tokenizer = _made(StageKind.TOKENIZER, {"corpus": corpus}, {"vocabulary_size": 288}, {"characters": 25_000})
+    vocabulary = {"vocabulary_size": 288, "special_tokens": ["<|bos|>"]}
+    tokenizer = _made(StageKind.TOKENIZER, {"corpus": corpus}, vocabulary, {"characters": 25_000})
     shards = {"first_shard": 0, "end_shard": 2}
     held = {"rows": 50, "kept_tokens": 1600, "cropped_tokens": 16}
     group = _made(StageKind.PACK, {"corpus": corpus, "tokenizer": tokenizer}, shards, held)
