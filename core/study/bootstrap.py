@@ -23,6 +23,7 @@ import numpy.typing as npt
 from core.study.small_sample import tail_level
 
 Floats = npt.NDArray[np.float64]
+MOST_DRAWN = 300_000_000  # counts that are kept, a byte each, before the oldest give way
 AT_ONCE = 250  # bootstrap samples whose draws are made together: 20 MB for 10,000 clusters
 
 
@@ -84,11 +85,11 @@ class Difference:
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """Draws samples; what was drawn for the latest set of clusters is kept, since many differences share it."""
+    """Draws samples; what was drawn is kept for a while, since many differences share their clusters."""
 
     seed: int
     resamples: int
-    _drawn: dict[str, npt.NDArray[np.uint16]] = field(default_factory=dict, compare=False)
+    _drawn: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict, compare=False)
 
     def difference(self, treatment: Reading, baseline: Reading, weights: Mapping[str, float]) -> Difference | None:
         """Treatment less baseline; None when they have no cluster in common in which both counted something.
@@ -112,23 +113,23 @@ class Bootstrap:
         values = resampled[:, 0] - resampled[:, 1]
         return Difference(float(observed[0]), float(observed[1]), Replicates(values, len(clusters), len(strata)))
 
-    def _drawn_counts(self, clusters: Sequence[Cluster]) -> npt.NDArray[np.uint16]:
-        """How often each cluster is drawn in each sample [R, n]; every row sums to n."""
+    def _drawn_counts(self, clusters: Sequence[Cluster]) -> npt.NDArray[np.uint8]:
+        """How often each cluster is drawn in each sample [R, n]; every row sums to n. None is drawn 256 times."""
         names = sha256("\0".join(f"{one.stratum}\0{one.name}" for one in clusters).encode()).digest()
         key = names.hex()
         if key not in self._drawn:
-            while len(self._drawn) >= 8:
+            while self._drawn and sum(each.size for each in self._drawn.values()) > MOST_DRAWN:
                 del self._drawn[next(iter(self._drawn))]
             random = np.random.default_rng([self.seed, *names[:8]])
             self._drawn[key] = np.concatenate([*_draws(random, len(clusters), self.resamples)])
         return self._drawn[key]
 
 
-def _draws(random: np.random.Generator, count: int, resamples: int) -> Iterator[npt.NDArray[np.uint16]]:
+def _draws(random: np.random.Generator, count: int, resamples: int) -> Iterator[npt.NDArray[np.uint8]]:
     for start in range(0, resamples, AT_ONCE):
         samples = min(AT_ONCE, resamples - start)
         drawn = random.integers(0, count, (samples, count)) + count * np.arange(samples)[:, None]
-        yield np.bincount(drawn.ravel(), minlength=samples * count).reshape(samples, count).astype(np.uint16)
+        yield np.bincount(drawn.ravel(), minlength=samples * count).reshape(samples, count).astype(np.uint8)
 
 
 def _strata(clusters: Sequence[Cluster]) -> Iterator[tuple[str, slice]]:
@@ -144,7 +145,7 @@ def _counts(treatment: Amount, baseline: Amount) -> bool:
     return treatment.denominator > 0 and baseline.denominator > 0
 
 
-def _sums(counts: npt.NDArray[np.uint16], columns: Floats) -> Floats:
+def _sums(counts: npt.NDArray[np.uint8], columns: Floats) -> Floats:
     """Sums of the columns [n, 2] over each bootstrap sample [R, n]: [R, 2]."""
     samples = len(counts)
     parts = [counts[start : start + AT_ONCE].astype(np.float64) @ columns for start in range(0, samples, AT_ONCE)]

@@ -151,9 +151,9 @@ def _ways(one: EvaluatedModel, other: EvaluatedModel) -> list[tuple[str, str]]:
 def _question_readings(treatment: EvaluatedModel, baseline: EvaluatedModel) -> Iterator[_Reading]:
     """CORE of base models, the examination of fine-tuned ones."""
     if treatment.model.phase == "base":
-        found, quantity, chance = (treatment.core(), baseline.core()), CORE, treatment.core_chance
+        found, quantity, chance = (treatment.core, baseline.core), CORE, treatment.core_chance
     else:
-        found, quantity, chance = (treatment.answers(), baseline.answers()), CHAT, treatment.chat_chance
+        found, quantity, chance = (treatment.answers, baseline.answers), CHAT, treatment.chat_chance
     if any(found):
         common = chance.among(*found)
         yield _Reading(quantity, "", *found, common.weights, common.total)

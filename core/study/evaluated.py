@@ -79,7 +79,7 @@ class EvaluatedModel:
         """T that it was last trained at."""
         return self.model.sequence_length
 
-    @property
+    @cached_property
     def lengths(self) -> dict[int, tuple[str, ...]]:
         """Tokens of the texts that it read, and the methods by which, plain first."""
         found: dict[int, dict[str, None]] = defaultdict(dict)
@@ -109,6 +109,7 @@ class EvaluatedModel:
         found = (one for one in _lines(self.evaluation_folder, CLOZE) if one["way"] == way)
         return {Cluster("", f"{one['passage']} {one['text']}"): _verdict(one["correct"]) for one in found}
 
+    @cached_property
     def core(self) -> Reading:
         """Whether each question of CORE was answered right; a stratum for each task."""
         return {
@@ -118,24 +119,13 @@ class EvaluatedModel:
 
     def long_texts(self, length: int, method: str) -> Reading:
         """Bits and bytes of each text of `length` tokens, read by `method`."""
-        if self.raw is None or length % self.trained_length:
-            return {}
-        factor = length // self.trained_length
-        records = (one for one in self.raw.positions if one.factor == factor and one.method == method)
-        names = self._texts[factor]
-        return {
-            Cluster("", names[text]): _total(those) for text, those in grouped(records, lambda one: one.text).items()
-        }
+        return self._long_texts.get((length, method), {})
 
     def needles(self, length: int, method: str) -> Reading:
         """Whether each trial of `length` tokens was right by likelihood, read by `method`; a stratum for each kind."""
-        trials = self.raw.trials if self.raw else ()
-        return {
-            Cluster(one.kind, f"{one.number} {' '.join(needle.text for needle in one.needles)}"): _verdict(one.right)
-            for one in trials
-            if one.length == length and one.method == method and one.kind in KINDS
-        }
+        return self._needles.get((length, method), {})
 
+    @cached_property
     def answers(self) -> Reading:
         """Whether each question of the examination that fitted was answered right; a stratum for each task."""
         return {
@@ -166,6 +156,26 @@ class EvaluatedModel:
         for one in _lines(self.evaluation_folder, ROWS):
             row = Cluster("", f"{one['row']} of {one['bytes']} bytes")
             found.setdefault((one["set"], one["way"]), {})[row] = Amount(one["bits"], one["bytes"])
+        return found
+
+    @cached_property
+    def _long_texts(self) -> Mapping[tuple[int, str], Reading]:
+        """By length and method."""
+        records = self.raw.positions if self.raw else ()
+        found: dict[tuple[int, str], dict[Cluster, Amount]] = {}
+        for (factor, method, text), those in grouped(records, lambda one: (one.factor, one.method, one.text)).items():
+            cluster = Cluster("", self._texts[factor][text])
+            found.setdefault((factor * self.trained_length, method), {})[cluster] = _total(those)
+        return found
+
+    @cached_property
+    def _needles(self) -> Mapping[tuple[int, str], Reading]:
+        """By length and method."""
+        found: dict[tuple[int, str], dict[Cluster, Amount]] = {}
+        for one in self.raw.trials if self.raw else ():
+            if one.kind in KINDS:
+                cluster = Cluster(one.kind, f"{one.number} {' '.join(needle.text for needle in one.needles)}")
+                found.setdefault((one.length, one.method), {})[cluster] = _verdict(one.right)
         return found
 
     @cached_property

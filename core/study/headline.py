@@ -37,7 +37,7 @@ class Answer:
 
 def headline(compared: Compared) -> list[str]:
     """Sentences, the answer to the main question first; what was not compared is not spoken of."""
-    return [*lead(compared), *_details(compared), *_switched(compared)]
+    return [*lead(compared), *_details(compared), *_switched(compared), *_directions(compared)]
 
 
 def effects(compared: Compared, family: str, phase: str, quantity: str) -> dict[str, Effect]:
@@ -98,6 +98,14 @@ def _switched(compared: Compared) -> Iterator[str]:
             parts.append(f"{when} {effect_text(mean or found[0])}")
     if parts:
         yield f"Switching RoPE off without any training costs the same weights in bits per byte: {'; '.join(parts)}."
+
+
+def _directions(compared: Compared) -> Iterator[str]:
+    """Each pair of models that differ in the direction in which they read."""
+    for one in compared.contrasts:
+        if one.family == "direction" and one.quantity in ("held-out text", "hidden words found"):
+            condition = f", {one.condition}" if one.condition else ""
+            yield f"{one.treatment} less {one.baseline} in {one.quantity}, {one.unit}{condition}: {effect_text(one)}."
 
 
 def effect_text(one: Effect) -> str:
