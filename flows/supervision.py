@@ -2,8 +2,8 @@
 
 A run is started by a supervisor (`prefect flow-run execute`, or a worker), which alone can cancel it. When that is
 killed, as a worker does to one that is slow to pass a cancellation on, the run would train on where nobody can stop it.
-Two signs tell it: its parent process is another than in the beginning, or the server says that the run is over, or has
-been started again. The next attempt continues from the checkpoint.
+Two signs tell it: its parent process is another than in the beginning, or the server says that the run is cancelled or
+has ended. The next attempt continues from the checkpoint.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class SupervisorGone(BaseException):
 
 
 class RunIsOver(Abort):
-    """The server has done with this run, or has it run elsewhere: it ends and says nothing of how it ended."""
+    """The server has done with this run: it ends and says nothing of how it ended."""
 
 
 def supervision() -> Callable[[], None]:
@@ -52,7 +52,6 @@ class _Supervision:
         self._flow_run = flow_run
         self._parent = os.getppid()
         self._asked = time.monotonic()
-        self._starts: int | None = None  # of the run, this one included
         self._cancelling_since: float | None = None
 
     def look(self) -> None:
@@ -81,9 +80,8 @@ class _Supervision:
             raise RunIsOver("somebody deleted this run") from None
 
     def _is_over(self, run: FlowRun) -> bool:
-        """Whether this start of the run has nothing to do any more."""
-        self._starts = self._starts or run.run_count
+        """Whether nobody wants the run any more. One that was found crashed may just have been slow to say it lives."""
         if run.state_type is StateType.CANCELLING:
             self._cancelling_since = self._cancelling_since or time.monotonic()
             return time.monotonic() - self._cancelling_since > CANCELLING_SECONDS
-        return run.run_count > self._starts or run.state_type is not StateType.RUNNING
+        return run.state_type in (StateType.CANCELLED, StateType.COMPLETED, StateType.FAILED)

@@ -139,7 +139,7 @@ def test_three_tags_that_share_a_trunk_are_made_on_two_nodes_without_a_stage_bei
     trained = [*delegating.manifests("pretrain"), *delegating.manifests("recalibrate")]
     assert len(trained) == 6  # three segments of the trunk and three forks
     for manifest in trained:
-        (job,) = gpu_jobs(api, delegating, manifest["key"])  # one, whoever asked for it
+        (job,) = [job for job in gpu_jobs(api, delegating, manifest["key"]) if job["run_count"]]  # whoever asked for it
         assert job["state_name"] == "Completed"
         assert manifest["attempt"].startswith("0001-")  # nobody had held its lease before
     assert len(delegating.manifests("export_native")) == len(TEAM)
