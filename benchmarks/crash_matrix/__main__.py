@@ -25,9 +25,9 @@ from types import FrameType
 
 from benchmarks.crash_matrix.case import Case, Result
 from benchmarks.crash_matrix.cases import all_cases
-from benchmarks.crash_matrix.play import play
+from benchmarks.crash_matrix.play import play, unplayable
 from benchmarks.crash_matrix.preparation import NotPermitted, Prepared, prepare
-from benchmarks.crash_matrix.servers import end_family_of, start_prefect
+from benchmarks.crash_matrix.servers import end_family_of
 from benchmarks.crash_matrix.table import document, line
 
 
@@ -52,8 +52,7 @@ def main() -> None:
     missing = [case for case in cases if case.name not in found]
     if missing and not arguments.table_only:
         with laboratory() as folder:
-            shared = prepare(folder, start_prefect(folder / "prefect").api)
-            found |= play_all(missing, shared, arguments)
+            found |= play_all(missing, prepare(folder), arguments)
     results = [found[case.name] for case in cases if case.name in found]
     page = document(results, len(cases))
     print(json.dumps([asdict(result) for result in results], indent=1) if arguments.json else page)
@@ -96,6 +95,7 @@ def laboratory() -> Iterator[Path]:
 def play_all(cases: Sequence[Case], shared: Prepared, arguments: argparse.Namespace) -> Mapping[str, Result]:
     """Every case that this machine permits, by name; a line on standard error as each ends."""
     results: dict[str, Result] = {}
+    cases = sorted(cases, key=lambda case: -case.waiting_seconds)
     with ThreadPoolExecutor(max_workers=arguments.at_once) as pool:
         futures = {
             pool.submit(play, case, shared, shared.folder / f"case-{number:02d}"): case
@@ -108,23 +108,25 @@ def play_all(cases: Sequence[Case], shared: Prepared, arguments: argparse.Namesp
             except NotPermitted as reason:
                 print(f"{case.name}: not played: {reason}", file=sys.stderr, flush=True)
                 continue
-            except BaseException as error:
-                print(f"{case.name}: {error!r}; the matrix ends", file=sys.stderr, flush=True)
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+            except Exception as error:  # noqa: BLE001 -- told as its row; the others are worth playing
+                result = unplayable(case, error)
             results[case.name] = result
             print(f"{number}/{len(cases)} {line(result)}", file=sys.stderr, flush=True)
-            if arguments.results:
-                with arguments.results.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(asdict(result)) + "\n")
+            if arguments.results and result.attempts:
+                _append(result, arguments.results)
             _keep_or_remove(shared.folder / f"case-{cases.index(case):02d}", arguments.keep if result.wrong else None)
     return results
 
 
+def _append(result: Result, path: Path) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(result)) + "\n")
+
+
 def _keep_or_remove(folder: Path, keep: Path | None) -> None:
-    if keep is not None:
+    if keep is not None and folder.exists():
         shutil.copytree(folder, keep / folder.name, ignore=shutil.ignore_patterns("small"), dirs_exist_ok=True)
-    shutil.rmtree(folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

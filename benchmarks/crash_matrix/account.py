@@ -37,9 +37,13 @@ def resumed(scene: Scene, struck: Run | None, again: int) -> str:
         return f"by itself {after}"
     if taken.run in first:
         return f"taken over by another run {after}"
-    if scene.case.gpu_pool:
+    if scene.case.pool == "gpu":
         asked = "same command" if again and scene.case.runs == 1 else "by itself"
         return f"{asked}, in another GPU job {after}"
+    if scene.case.pool == "cpu":
+        before = [event for event in scene.trace if event.what == "acquired" and event.folder == strike.folder]
+        same = before[0].details["flow_run"] == taken.details["flow_run"]
+        return f"{'in the same flow run' if same else 'taken over by another run'} {after}"
     return f"same command{'' if again < 2 else f', {again} times'}"
 
 

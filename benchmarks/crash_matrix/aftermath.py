@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+from prefect.client.schemas.objects import StateType
 
 from artifacts.address import Address
-from benchmarks.crash_matrix.gpu_pool import cancel, running_jobs
+from benchmarks.crash_matrix.pools import person, runs_of
 from benchmarks.crash_matrix.scene import Run, Scene
 
 
@@ -66,11 +67,32 @@ def stop_waiting_run(scene: Scene) -> None:
     _wake_when_told(scene)
 
 
-def cancel_job(scene: Scene) -> None:
-    """A person cancels the GPU job; the rank goes on once the request has come through."""
+def cancel_run(scene: Scene) -> None:
+    """A person cancels the run on the pool; the rank goes on once the request has come through."""
     assert scene.prefect is not None
-    for run in running_jobs(scene.prefect.api):
-        cancel(scene.prefect.api, run, scene.folder)
+    for run in runs_of(scene.prefect.api, StateType.RUNNING):
+        person(scene.prefect.api, "cancel", run, scene.folder)
+    _wake_when_told(scene)
+
+
+def cancel_and_retry(scene: Scene) -> None:
+    """A person cancels the run on the pool, and retries it once it is cancelled."""
+    assert scene.prefect is not None
+    api = scene.prefect.api
+    cancel_run(scene)
+    scene.until("the end of the cancelled run", lambda: bool(runs_of(api, StateType.CANCELLED)))
+    for run in runs_of(api, StateType.CANCELLED):
+        person(api, "retry", run, scene.folder)
+
+
+def cancel_past_the_supervisor(scene: Scene) -> None:
+    """A person cancels the run, whose supervisor does not react and is killed for that by the worker."""
+    assert scene.prefect is not None
+    scene.until("the stop of the supervisor", lambda: bool(_stopped_supervisors(scene)))
+    (supervisor,) = _stopped_supervisors(scene)
+    for run in runs_of(scene.prefect.api, StateType.RUNNING):
+        person(scene.prefect.api, "cancel", run, scene.folder)
+    scene.until("the end of the supervisor", lambda: supervisor not in scene.processes())
     _wake_when_told(scene)
 
 
@@ -82,6 +104,18 @@ def _wake_when_told(scene: Scene) -> None:
     first = scene.started[0].process
     scene.until("the request to stop", lambda: any(map(_is_told, scene.processes())) or first.poll() is not None)
     scene.go_on()
+
+
+def _stopped_supervisors(scene: Scene) -> list[psutil.Process]:
+    """Each is `prefect flow-run execute`."""
+    found = []
+    for process in scene.processes():
+        try:
+            if process.status() == psutil.STATUS_STOPPED and "execute" in process.cmdline():
+                found.append(process)
+        except psutil.NoSuchProcess:
+            continue
+    return found
 
 
 def _is_told(process: psutil.Process) -> bool:

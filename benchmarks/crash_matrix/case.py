@@ -24,7 +24,9 @@ class Case:
     prefect: Literal["shared", "own", "embedded"] = "shared"
     small_disk: Literal["", "store", "cache"] = ""  # which folder is on a disk of its own, small enough to fill
     lease_seconds: float = 60.0
-    gpu_pool: bool = False  # heavy stages are made by a worker of the GPU pool of a Prefect server of its own
+    waiting_seconds: float = 0.0  # in which nothing is done: such rows are played first, beside others
+    pool: Literal["", "gpu", "cpu"] = ""  # of a Prefect server of its own; gpu: a worker of it makes heavy stages;
+    # cpu: a worker of it runs the pipelines, which are deployed
 
     @property
     def name(self) -> str:
@@ -34,7 +36,7 @@ class Case:
     @property
     def place(self) -> str:
         """Where the artifacts are, and who makes them."""
-        return "folder, GPU pool" if self.gpu_pool else self.store
+        return self.store + {"": "", "gpu": ", GPU pool", "cpu": ", deployed"}[self.pool]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 from benchmarks.crash_matrix.aftermath import (
-    cancel_job,
+    cancel_and_retry,
+    cancel_past_the_supervisor,
+    cancel_run,
     restart_prefect,
     restart_worker,
     stop_waiting_run,
@@ -25,6 +27,7 @@ COUNTS = (1, 2, 3)
 
 SAVED = Moment(role="rank", operation="create", path=STAGE + r"checkpoint\.json", when="after", count=3)
 UNDECLARED = Moment(role="rank", operation="create", path=STAGE + r"checkpoint\.json", when="before", count=3)
+LAST_SAVED = Moment(role="rank", operation="create", path=STAGE + r"progress/0*100-\d+/checkpoint\.json", when="after")
 UPLOADING = Moment(role="rank", operation="upload", path=STAGE + "progress/", when="after", count=12)
 RESULT_UPLOADING = Moment(role="run", operation="upload", path=STAGE + "files/", when="after", count=3)
 COMMITTING = Moment(role="run", operation="create", path=STAGE + r"manifest\.json", when="before")
@@ -42,6 +45,7 @@ def all_cases() -> list[Case]:
         *_full_disks(),
         *_on_s3(),
         *_on_the_gpu_pool(),
+        *_deployed(),
     ]
 
 
@@ -87,6 +91,7 @@ def _around_the_commit() -> Iterator[Case]:
             runs=runs,
             fault=_fault(UNDECLARED, "KILL", "rank"),
         )
+    yield Case(death="SIGTERM after the last step, before the commit", runs=1, fault=_fault(LAST_SAVED, "TERM", "run"))
     for runs in COUNTS:
         yield Case(
             death="SIGKILL of the run between the last file and the manifest",
@@ -108,6 +113,7 @@ def _servers() -> Iterator[Case]:
             runs=runs,
             fault=_fault(SAVED, "KILL", "prefect"),
             prefect="embedded",
+            waiting_seconds=60.0,
         )
     yield Case(
         death="SIGKILL of the Prefect server, started again",
@@ -210,23 +216,66 @@ def _on_the_gpu_pool() -> Iterator[Case]:
         1,
         _fault(SAVED, "KILL", "node"),
         restart_worker,
+        waiting_seconds=100.0,
     )
     yield _gpu_pool(
         "SIGKILL of the Prefect server, started again", 1, _fault(SAVED, "KILL", "prefect"), restart_prefect
     )
     for runs in (1, 2):
         yield _gpu_pool("SIGTERM of one waiting run", runs, _fault(SAVED, "STOP", "rank"), stop_waiting_run)
-    yield _gpu_pool("`prefect flow-run cancel` of the GPU job", 1, _fault(SAVED, "STOP", "rank"), cancel_job)
+    yield _gpu_pool("`prefect flow-run cancel` of the GPU job", 1, _fault(SAVED, "STOP", "rank"), cancel_run)
+    yield _gpu_pool("SIGKILL of the GPU job's supervisor", 1, _fault(SAVED, "KILL", "supervisor"))
+    yield _gpu_pool(
+        "`prefect flow-run cancel` of the GPU job, whose supervisor hangs",
+        1,
+        _fault(SAVED, "STOP", "rank", "supervisor"),
+        cancel_past_the_supervisor,
+        waiting_seconds=30.0,
+    )
+    yield _gpu_pool("SIGKILL of the training rank", 1, _fault(SAVED, "KILL", "rank"), store="s3")
+    yield _gpu_pool("SIGKILL of the GPU job's flow process", 1, _fault(SAVED, "KILL", "run"), store="s3")
 
 
-def _gpu_pool(death: str, runs: int, fault: Fault, aftermath: Callable[[Scene], None] = lambda scene: None) -> Case:
+def _deployed() -> Iterator[Case]:
+    for runs in (1, 2):
+        yield _deployed_pipeline("SIGKILL of the pipeline's process", runs, _fault(SAVED, "KILL", "run"))
+    yield _deployed_pipeline(
+        "`prefect flow-run cancel`, then `prefect flow-run retry`", 1, _fault(SAVED, "STOP", "rank"), cancel_and_retry
+    )
+    yield _deployed_pipeline("SIGTERM of the worker, started again", 1, _fault(SAVED, "TERM", "worker"), restart_worker)
+
+
+def _gpu_pool(
+    death: str,
+    runs: int,
+    fault: Fault,
+    aftermath: Callable[[Scene], None] = lambda scene: None,
+    store: Literal["folder", "s3"] = "folder",
+    waiting_seconds: float = 0.0,
+) -> Case:
+    return Case(
+        death=death,
+        runs=runs,
+        fault=fault,
+        aftermath=aftermath,
+        store=store,
+        prefect="own",
+        pool="gpu",
+        lease_seconds=SHORT_LEASE,
+        waiting_seconds=waiting_seconds,
+    )
+
+
+def _deployed_pipeline(
+    death: str, runs: int, fault: Fault, aftermath: Callable[[Scene], None] = lambda scene: None
+) -> Case:
     return Case(
         death=death,
         runs=runs,
         fault=fault,
         aftermath=aftermath,
         prefect="own",
-        gpu_pool=True,
+        pool="cpu",
         lease_seconds=SHORT_LEASE,
     )
 
@@ -243,4 +292,5 @@ def _store_away(death: str, runs: int, seconds: float, lease_seconds: float) -> 
         store="s3",
         aftermath=store_returns_after(seconds),
         lease_seconds=lease_seconds,
+        waiting_seconds=seconds,
     )

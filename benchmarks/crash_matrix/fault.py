@@ -16,7 +16,9 @@ from typing import Literal
 Role = Literal["run", "rank"]  # the process of the command line or of a GPU job; one training process
 Operation = Literal["create", "replace", "delete", "upload"]
 Blow = Literal["KILL", "TERM", "INT", "STOP", "FILL"]  # a signal to the victims; or the victims' disk is filled
-Victim = Literal["rank", "torchrun", "run", "family", "everything", "prefect", "store", "disk", "worker", "node"]
+Victim = Literal[
+    "rank", "torchrun", "run", "family", "everything", "prefect", "store", "disk", "worker", "supervisor", "node"
+]
 
 FAULT = "CRASH_FAULT"  # the fault as JSON
 FOLDER = "CRASH_FOLDER"  # of the case: what its processes tell is here

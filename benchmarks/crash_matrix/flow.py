@@ -1,4 +1,4 @@
-"""The flow of the GPU pool with the `crash` family in its table: what the worker of a case loads."""
+"""The flows with the `crash` family in their table: what the workers of a case load."""
 
 from __future__ import annotations
 
@@ -7,5 +7,6 @@ from benchmarks.crash_matrix.program import register
 register()
 
 from flows.gpu_job import gpu_job  # noqa: E402 -- its parameters are checked against the tags that are registered
+from flows.pipeline import pipeline  # noqa: E402
 
-__all__ = ["gpu_job"]
+__all__ = ["gpu_job", "pipeline"]

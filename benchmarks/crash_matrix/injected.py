@@ -39,7 +39,7 @@ from benchmarks.crash_matrix.trace import read_trace, record
 CHECKPOINT = re.compile(r"(?P<folder>[^/]+/[^/]+)/progress/(?P<place>[^/]+)/checkpoint\.json")
 MANIFEST = re.compile(r"(?P<folder>[^/]+/[^/]+)/manifest\.json")
 PROGRAM = "benchmarks.crash_matrix.program"
-WAIT_SECONDS = 240.0  # for the other runs to stand in line
+WAIT_SECONDS = 150.0  # for the other runs to stand in line
 FILLER = "filler"
 
 
@@ -121,6 +121,7 @@ class _Watcher:
                 "acquired",
                 address.folder,
                 token=result.token,
+                flow_run=os.environ.get("PREFECT__FLOW_RUN_ID", ""),
                 released=before is None or before[0].released,
                 expires_at=before[0].expires_at if before else 0.0,
                 alive=self._living_ranks(address.folder, before[0].token) if before else [],
@@ -250,6 +251,8 @@ def _processes(victim: str, run: int) -> list[psutil.Process]:
             return [member for member in family if any("prefect.server" in word for word in member.cmdline())]
         case "worker":
             return [_worker_above(leader)]
+        case "supervisor":
+            return [parent for parent in leader.parents()[:1] if "execute" in parent.cmdline()]
         case "node":
             worker = _worker_above(leader)
             return [worker, *worker.children(recursive=True)]

@@ -15,7 +15,23 @@ from benchmarks.crash_matrix.judge import Evidence, violations
 from benchmarks.crash_matrix.preparation import Prepared, scene_of
 from benchmarks.crash_matrix.scene import Run, Scene, Stuck, send
 
+LEFT_SECONDS = 60.0  # that processes have to end after the runs: more than the grace of a stage
 AGAIN = 3  # times that the same command is given before a case counts as stuck
+
+
+def unplayable(case: Case, error: Exception) -> Result:
+    """The row of a case that came to no end, so that the others are played all the same."""
+    return Result(
+        death=case.death,
+        runs=case.runs,
+        store=case.place,
+        shown="",
+        resumed="",
+        step="",
+        attempts=0,
+        wrong=[f"it could not be played: {error!r}"],
+        seconds=0.0,
+    )
 
 
 def play(case: Case, prepared: Prepared, folder: Path) -> Result:
@@ -95,7 +111,7 @@ def _left_behind(scene: Scene) -> list[str]:
         scene.worker.kill()
         scene.worker.wait()
     try:
-        scene.until("the end of all processes", lambda: not scene.processes())
+        scene.until("the end of all processes", lambda: not scene.processes(), LEFT_SECONDS)
     except Stuck:
         left = scene.processes()
         names = [" ".join(process.cmdline()[:6]) for process in left]

@@ -15,11 +15,13 @@ from flows.command_line import main
 SUPPORT = Path(__file__).parents[2] / "tests" / "support"  # where the micro recipes are
 TRUNK = "crash"
 STEPS = 100
-TAGS = ("tiny", "tiny_drope_25", "tiny_drope_50")
+TAG = "crash_drope_25"  # what the runs of all cases make: the base in the native layout
+DELIVERABLE = "native-base"
+TAGS = ("tiny", "tiny_drope_25", "tiny_drope_50", "tiny_drope_75")
 
 
 def register() -> None:
-    """Add the family to the table of this process: `crash`, `crash_drope_25`, `crash_drope_50`."""
+    """Add the family to the table of this process: `crash`, `crash_drope_25`, and so on."""
     sys.path.insert(0, str(SUPPORT))
     micro = importlib.import_module("micro_miniseries")
     for tag in TAGS:

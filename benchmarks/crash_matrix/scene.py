@@ -15,14 +15,17 @@ import psutil
 from artifacts.store import Store
 from benchmarks.crash_matrix.case import Case
 from benchmarks.crash_matrix.fault import FOLDER, JOB, MACHINE, Strike
-from benchmarks.crash_matrix.gpu_pool import start_worker
+from benchmarks.crash_matrix.pools import PIPELINE, start_worker
+from benchmarks.crash_matrix.program import TAG
 from benchmarks.crash_matrix.servers import PrefectServer, S3Server
 from benchmarks.crash_matrix.trace import Event, read_trace
+from flows.local.pools import CPU, GPU
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = "benchmarks.crash_matrix.program"
-COMMAND = ("export", "crash_drope_25", "--layout", "native", "--phase", "base")
-PATIENCE_SECONDS = 900.0  # only a hang lasts this long
+DEPLOYED = "benchmarks.crash_matrix.deployed"
+COMMAND = ("export", TAG, "--layout", "native", "--phase", "base")  # which is `DELIVERABLE`
+PATIENCE_SECONDS = 420.0  # for all of a case: only a hang lasts this long
 POLL_SECONDS = 0.1
 
 
@@ -54,6 +57,7 @@ class Scene:
     s3: S3Server | None = None
     worker: subprocess.Popen[bytes] | None = None
     started: list[Run] = field(default_factory=list)
+    deadline: float = field(default_factory=lambda: time.monotonic() + PATIENCE_SECONDS)
 
     @property
     def trace(self) -> list[Event]:
@@ -79,12 +83,13 @@ class Scene:
             "XDG_CACHE_HOME": self.environment.get("XDG_CACHE_HOME", str(home / "cache")),
             "XDG_STATE_HOME": str(home / "state"),
             "XDG_DATA_HOME": str(home / "data"),
+            "PREFECT_HOME": str(self.folder / "prefect"),  # of the embedded server, if there is one
             **({MACHINE: f"machine-{number}"} if on_s3 else {}),
         }
         home.mkdir(exist_ok=True)
         with (self.folder / "output").open("ab") as output, errors.open("wb") as sink:
             process = subprocess.Popen(
-                [sys.executable, "-m", PROGRAM, *COMMAND],
+                [sys.executable, "-m", *self._command()],
                 cwd=ROOT,
                 env={**self.environment, **more},
                 stdin=subprocess.DEVNULL,
@@ -96,15 +101,23 @@ class Scene:
         self.started.append(run)
         return run
 
-    def start_worker(self) -> None:
-        """Start the worker of the GPU pool, again if need be."""
+    def _command(self) -> list[str]:
+        """What a run is started by."""
+        if self.case.pool != "cpu":
+            return [PROGRAM, *COMMAND]
         assert self.prefect is not None
-        environment = {**self.environment, JOB: "yes", "HOME": str(self.folder / "node")}
-        self.worker = start_worker(self.prefect.api, environment, self.folder)
+        return [DEPLOYED, self.prefect.api, PIPELINE]
 
-    def until(self, what: str, condition: Callable[[], bool]) -> None:
-        """Wait for it; `Stuck` when it does not happen."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
+    def start_worker(self) -> None:
+        """Start the worker of the case's pool, again if need be."""
+        assert self.prefect is not None
+        environment = {**self.environment, JOB: "yes", **({MACHINE: "node"} if self.case.store == "s3" else {})}
+        pool, limit = (GPU, 1) if self.case.pool == "gpu" else (CPU, None)
+        self.worker = start_worker(self.prefect.api, pool, environment, self.folder / "node", limit)
+
+    def until(self, what: str, condition: Callable[[], bool], seconds: float | None = None) -> None:
+        """Wait for it; `Stuck` when it does not happen within `seconds`, or before the time of the case is over."""
+        deadline = self.deadline if seconds is None else time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
                 raise Stuck(what)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,14 @@ import botocore.session
 import psutil
 from botocore.config import Config
 
-START_SECONDS = 900.0  # of several that start at once on a busy machine
+START_SECONDS = 240.0  # of several that start at once on a busy machine
+STOP_SECONDS = 30.0
+DATABASE = "prefect.db"
 BUCKET = "crash"
+
+
+class ServerFailed(Exception):
+    """A server ended, or did not answer in time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +47,13 @@ class PrefectServer:
         """The same server after its process was killed: same port, same database."""
         self.process.wait()
         return start_prefect(self.home, self.port)
+
+    def stop(self) -> None:
+        """End it so that its database is whole."""
+        self.process.terminate()
+        with suppress(subprocess.TimeoutExpired):  # killed then; who opens the database replays SQLite's journal
+            self.process.wait(STOP_SECONDS)
+        self.end()
 
     def end(self) -> None:
         """Kill it."""
@@ -121,6 +135,13 @@ def start_prefect(home: Path, port: int | None = None) -> PrefectServer:
     return server
 
 
+def copy_database(server_home: Path, home: Path) -> None:
+    """Give another server the database of one that has ended: to migrate an empty one takes seconds."""
+    home.mkdir(parents=True, exist_ok=True)
+    for path in server_home.glob(f"{DATABASE}*"):
+        shutil.copy(path, home)
+
+
 @contextmanager
 def s3_server(log: Path) -> Iterator[S3Server]:
     """An S3 server with an empty bucket."""
@@ -171,7 +192,7 @@ def _await_answer(process: subprocess.Popen[bytes], answers: Callable[[], bool])
             return
         time.sleep(0.1)
     end_family(process)
-    raise SystemExit(f"a server did not start: {process.args!r}")
+    raise ServerFailed(f"a server did not start: {process.args!r}")
 
 
 def _answers(url: str) -> bool:

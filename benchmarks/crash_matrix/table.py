@@ -23,7 +23,9 @@ stage is missing (75 optimizer steps of a micro model under torchrun on a CPU), 
 Once one of them trains and the others stand in line for its stage, the fault strikes at one operation on the store,
 so that no case depends on the clock. Runs that end without success are started again with the same command until all
 have succeeded. On S3 (moto), each run is on a machine of its own: other host, home and cache; nobody can see there
-whether a holder is dead, so its lease must expire.
+whether a holder is dead, so its lease must expire. "GPU pool": the runs hand the stage to `gpu-job/h100`, which a
+worker runs, on a Prefect server with the pools and automations of `miniseries up`. "deployed": the runs are flow runs
+of the deployed pipeline, which a worker runs; nobody gives a command again.
 
 Judged after each case, from the operations on the store that all processes noted and from the store itself:
 

@@ -21,7 +21,8 @@ What = Literal["acquired", "waits", "rank", "continues", "checkpoint", "commit",
 class Event:
     """One thing that a process did, after it was done.
 
-    acquired    `token`; `released`, `expires_at` of the lease before; `alive`: its ranks that live
+    acquired    `token`; `flow_run`, empty outside of deployments; `released`, `expires_at` of the lease before;
+                `alive`: its ranks that live
     waits       another process has the lease
     rank        a training process begins: `token`
     continues   a rank reads the checkpoint `path`: it goes on from there
