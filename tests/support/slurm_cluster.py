@@ -12,16 +12,18 @@ import secrets
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 from running import end_family, wait_until
-from s3_server import free_port
 
 DAEMONS = ("munged", "slurmctld", "slurmd")
+EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+LOG_LINES = 20
 PATH = f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin{os.pathsep}/sbin"
 
 CONFIGURATION = """
@@ -71,6 +73,7 @@ class SlurmCluster:
     """A running cluster; its commands work with `environment`."""
 
     folder: Path
+    daemons: list[subprocess.Popen[bytes]] = field(default_factory=list)
     _controller: ExitStack = field(default_factory=ExitStack)
 
     @property
@@ -96,6 +99,20 @@ class SlurmCluster:
         words = self.ask("scontrol", "--oneliner", "show", "job", str(job)).split()
         return dict(word.split("=", 1) for word in words if "=" in word)
 
+    def wait_until(self, condition: Callable[[], Any]) -> Any:
+        """`running.wait_until`, which fails at once, with the ends of all logs, when a daemon has ended."""
+
+        def look() -> Any:
+            ended = [process.args for process in self.daemons if process.poll() is not None]
+            assert not ended, f"{ended} ended: {self._logs()}"
+            return condition()
+
+        return wait_until(look)
+
+    def _logs(self) -> str:
+        ends = (path.read_text(errors="replace").splitlines()[-LOG_LINES:] for path in self.folder.glob("*.log"))
+        return "\n".join(line for lines in ends for line in lines)
+
     @contextmanager
     def controller(self) -> Iterator[None]:
         """Run the controller, which may be stopped and started meanwhile."""
@@ -109,12 +126,12 @@ class SlurmCluster:
         self._controller.close()
         yield
         self._start_controller()
-        wait_until(lambda: _idle_nodes(self) is not None)
+        self.wait_until(lambda: _idle_nodes(self) is not None)
 
     def end_jobs(self) -> None:
         """Cancel every job and wait until none is left."""
         self.ask("scancel", f"--user={getpass.getuser()}")
-        wait_until(lambda: not self.ask("squeue", "--noheader"))
+        self.wait_until(lambda: not self.ask("squeue", "--noheader"))
 
     def _start_controller(self) -> None:
         self._controller.enter_context(_daemon(self, "slurmctld", "-D", "-f", f"{self.folder}/slurm.conf"))
@@ -128,11 +145,11 @@ def running_slurm(folder: Path, nodes: int = 2) -> Iterator[SlurmCluster]:
     with ExitStack() as ending:
         ending.callback(_end_orphans, cluster)
         ending.enter_context(_daemon(cluster, "munged", "--foreground", "--force", *_munge_files(folder / "munge")))
-        wait_until((folder / "munge" / "socket").exists)
+        cluster.wait_until((folder / "munge" / "socket").exists)
         ending.enter_context(cluster.controller())
         for index in range(1, nodes + 1):
             ending.enter_context(_daemon(cluster, "slurmd", "-D", "-N", f"n{index}", "-f", f"{folder}/slurm.conf"))
-        wait_until(lambda: _idle_nodes(cluster) == nodes)
+        cluster.wait_until(lambda: _idle_nodes(cluster) == nodes)
         yield cluster
 
 
@@ -145,15 +162,27 @@ def _daemon(cluster: SlurmCluster, name: str, *arguments: str) -> Iterator[None]
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+    cluster.daemons.append(process)
     try:
         yield
     finally:
+        cluster.daemons.remove(process)
         process.terminate()  # the controller saves what it knows
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=20)
         if process.poll() is None:
             end_family(psutil.Process(process.pid))
         process.wait()
+
+
+def _port_of_a_daemon() -> int:
+    """A free port that the kernel gives to no connection: one of a server that waits could be taken meanwhile."""
+    first = int(EPHEMERAL.read_text().split()[0])
+    while True:
+        port = 10_000 + secrets.randbelow(first - 10_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _munge_files(folder: Path) -> list[str]:
@@ -168,9 +197,10 @@ def _configure(cluster: SlurmCluster, nodes: int) -> None:
     (folder / "munge" / "key").write_bytes(secrets.token_bytes(1024))
     (folder / "munge" / "key").chmod(0o400)
     host, names = socket.gethostname().split(".")[0], [f"n{index}" for index in range(1, nodes + 1)]
-    text = CONFIGURATION.format(host=host, port=free_port(), user=getpass.getuser(), folder=folder)
+    text = CONFIGURATION.format(host=host, port=_port_of_a_daemon(), user=getpass.getuser(), folder=folder)
     lines = [
-        f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={free_port()} CPUs=4 RealMemory=4000 Gres=gpu:2"
+        f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={_port_of_a_daemon()} "
+        "CPUs=4 RealMemory=4000 Gres=gpu:2"
         for name in names
     ]
     head, _, partitions = text.partition("PartitionName")
