@@ -298,9 +298,9 @@ def _run_child(assignment: Assignment, specification: Specification, lease: Held
                 watch=child.watch if others is None else child.watch_with(others),
             )
         except StageStopped:
-            if not _is_finished(read_outcomes(folder)):
+            if ("finished", 0) not in {(outcome.status, outcome.rank) for outcome in read_outcomes(folder)}:
                 raise
-            code = 0  # it was done when it was told to stop: to commit is less than to make it again
+            code = 0  # rank 0, which writes the artifact, was done: to commit it is less than to make it again
         outcomes = read_outcomes(folder)
         if others is not None and not outcomes:
             others.check_complete()
@@ -364,12 +364,6 @@ class _Child:
             others.look()
 
         return watch
-
-
-def _is_finished(outcomes: Sequence[Outcome]) -> bool:
-    """Whether the artifact is whole: rank 0, which writes it, came to its end, and no other rank ended early."""
-    ranks = {outcome.rank: outcome.status for outcome in outcomes}
-    return ranks.get(0) == "finished" and set(ranks.values()) == {"finished"}
 
 
 def _judge(stage: Stage, code: int, outcomes: list[Outcome], tail: deque[str], log_path: Path) -> Outcome:
