@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from math import log
 from pathlib import Path
 
+from core.recipes.recipe import Direction
 from core.stages.identity import StudiedModel, StudiedPhase
 
 TRAINED = 64
 FACTORS = (1, 2)
 KINDS = ("single", "passkey")
+WAYS = {"forward": ["forward"], "backward": ["backward"], "bidirectional": ["forward", "backward"]}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,7 @@ class WrittenModel:
     trials: int = 4
     methods: Sequence[str] = ("plain",)
     answers: Mapping[str, Sequence[bool | None]] = field(default_factory=dict)
+    direction: Direction = "forward"
     documents_from: int = 0  # the first of the documents that its texts are made of
 
     @property
@@ -43,7 +46,7 @@ class WrittenModel:
             tokens=20_000_000,
             tokens_per_parameter=20.0,
             rope_drop=self.rope_drop,
-            direction="forward",
+            direction=self.direction,
             sequence_length=TRAINED,
         )
 
@@ -70,7 +73,8 @@ class WrittenModel:
             document["examination"] = {"tasks": tasks}
         (folder / "evaluation.json").write_text(json.dumps(document))
         rows = [
-            {"set": "validation", "way": "forward", "row": row, "bits": bits, "bytes": 100}
+            {"set": "validation", "way": way, "row": row, "bits": bits, "bytes": 100}
+            for way in WAYS[self.direction]
             for row, bits in enumerate(self.rows)
         ]
         _write_lines(folder / "rows.jsonl", rows)

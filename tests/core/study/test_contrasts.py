@@ -92,6 +92,18 @@ def test_fine_tunes_beside_what_they_were_made_from(studied: Studied) -> None:
     assert all(isclose(one["difference"], 0.1, rel_tol=1e-3) for one in found)
 
 
+def test_directions_are_compared_in_the_ways_that_both_read(studied: Studied) -> None:
+    backward = replace(KEPT, name="toy_backward-base", direction="backward", rows=[bits + 5 for bits in KEPT.rows])
+    both = replace(KEPT, name="toy_both-base", direction="bidirectional", rows=[bits + 10 for bits in KEPT.rows])
+    found = contrasts(studied(KEPT, backward, both), family="direction", quantity="held-out text")
+    seen = {(one["treatment"], one["baseline"]): (one["condition"], round(one["difference"], 9)) for one in found}
+    assert seen == {
+        ("toy_both-base", "toy-base"): ("", 0.1),
+        ("toy_both-base", "toy_backward-base"): ("backward", 0.05),
+        ("toy_backward-base", "toy-base"): ("backward less forward", 0.05),
+    }
+
+
 def test_a_sibling_that_is_not_there_is_missing_with_the_reason(studied: Studied) -> None:
     folder = studied(DROPPED)
     (missing,) = json.loads((folder / "study.json").read_text())["missing"]
