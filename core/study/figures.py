@@ -11,9 +11,7 @@ from core.study.contrasts import Compared, Contrast, Summary
 from core.study.drawing import Line, Mark, Row, Scale, forest, heat_map, line_chart, point_chart
 from core.study.evaluated import PLAIN
 from core.study.overview import ModelRow, NeedleRow, PositionRow
-from core.study.written import number, short_name, signed
-
-PHASES = {"base": "base models", "sft": "fine-tuned models", "long_sft": "models fine-tuned at twice the length"}
+from core.study.written import PHASES, number, short_name, signed
 
 
 @dataclass(frozen=True, kw_only=True)

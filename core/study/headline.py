@@ -11,11 +11,10 @@ from dataclasses import dataclass
 
 from core.study.contrasts import Compared, Contrast, Summary, Verdict
 from core.study.pairs import Family
-from core.study.written import interval_of, signed
+from core.study.written import PHASES, interval_of, signed
 
 Effect = Contrast | Summary
 
-MODELS = {"base": "base models", "sft": "fine-tuned models", "long_sft": "models fine-tuned at twice the length"}
 AS_THEY_ARE = "without RoPE, read as they are"
 AT_THEIR_BEST = "without RoPE and with their logit scale, less siblings with YaRN"
 QUESTIONS: tuple[tuple[Family, str, str], ...] = (  # family, what is said of its treatment, quantity
@@ -24,6 +23,7 @@ QUESTIONS: tuple[tuple[Family, str, str], ...] = (  # family, what is said of it
     ("RoPE dropped, each at its best", AT_THEIR_BEST, "long text"),
     ("RoPE dropped, each at its best", AT_THEIR_BEST, "needles found"),
 )
+QUALITY = ("held-out text", "hidden words found", "CORE", "ChatCORE")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,12 @@ class Answer:
 
 def headline(compared: Compared) -> list[str]:
     """Sentences, the answer to the main question first; what was not compared is not spoken of."""
-    return [*lead(compared), *_details(compared), *_switched(compared), *_directions(compared)]
+    return [*lead(compared), *further(compared), *_details(compared)]
+
+
+def further(compared: Compared) -> list[str]:
+    """What else there is to say: quality at the trained length, RoPE switched off, directions."""
+    return [*_quality(compared), *_switched(compared), *_directions(compared)]
 
 
 def effects(compared: Compared, family: str, phase: str, quantity: str) -> dict[str, Effect]:
@@ -56,7 +61,7 @@ def effects(compared: Compared, family: str, phase: str, quantity: str) -> dict[
 
 def lead(compared: Compared) -> Iterator[str]:
     """Of each kind of model: at which lengths it predicts text better or worse without RoPE, and by how much."""
-    for phase, models in MODELS.items():
+    for phase, models in PHASES.items():
         found = effects(compared, "RoPE dropped", phase, "long text")
         if found:
             by_verdict: dict[Verdict, list[str]] = {}
@@ -69,7 +74,7 @@ def lead(compared: Compared) -> Iterator[str]:
 def answers(compared: Compared) -> list[Answer]:
     """Every question about dropping RoPE of which there is an answer."""
     found = []
-    for phase, models in MODELS.items():
+    for phase, models in PHASES.items():
         for family, which, quantity in QUESTIONS:
             by_length = effects(compared, family, phase, quantity)
             if by_length:
@@ -85,6 +90,15 @@ def _details(compared: Compared) -> Iterator[str]:
     for answer in answers(compared):
         parts = (f"at {length} {effect_text(one)}" for length, one in answer.effects.items())
         yield f"{answer.question[0].upper()}{answer.question[1:]} ({answer.measured}): {'; '.join(parts)}."
+
+
+def _quality(compared: Compared) -> Iterator[str]:
+    """What has no length: held-out text, hidden words, and the means over tasks."""
+    for phase, models in PHASES.items():
+        found = {one: effects(compared, "RoPE dropped", phase, one).get("") for one in QUALITY}
+        parts = [f"{quantity} {effect_text(one)}" for quantity, one in found.items() if one is not None]
+        if parts:
+            yield f"{models[0].upper()}{models[1:]} without RoPE, less siblings that kept it: {'; '.join(parts)}."
 
 
 def _switched(compared: Compared) -> Iterator[str]:

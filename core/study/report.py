@@ -12,7 +12,7 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined, Template
 
 from core.study.figures import Figure
-from core.study.headline import answers, lead
+from core.study.headline import answers, further, lead
 from core.study.result import Study
 from core.study.tables import Table
 from core.study.written import interval_of, signed
@@ -24,6 +24,7 @@ def render_report(study: Study, figures: Sequence[Figure], tables: Sequence[Tabl
     """The whole file."""
     return _template().render(
         study=study,
+        further=further(study.compared),
         lead=[*lead(study.compared)],
         answers=(found := answers(study.compared)),
         lengths=list(dict.fromkeys(length for answer in found for length in answer.effects)),

@@ -9,6 +9,8 @@ from typing import Any
 from core.study.contrasts import Contrast, Summary
 from core.study.overview import Score
 
+PHASES = {"base": "base models", "sft": "fine-tuned models", "long_sft": "models fine-tuned at twice the length"}
+
 
 def number(value: float) -> str:
     """Four decimals."""
