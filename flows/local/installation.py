@@ -1,6 +1,6 @@
 """Bringing it all up: what is there is left alone, what is missing or died is started, and a failure leaves nothing.
 
-Order: server, Prefect profile, pools, deployments, automations, workers. Whatever this call started is stopped again
+Order: server, Prefect profile, pools, workers, deployments, automations. Whatever this call started is stopped again
 when it fails or is interrupted; what an earlier one started goes on.
 """
 
@@ -187,10 +187,6 @@ def _with_the_rest(
     environment = worker_environment(folder, record.api_url, store_url, own_server=own_server)
     with client_of(record.api_url) as client:
         found = ensure_pools(client, pools(wanted.gpu_slots), own_server=own_server)
-        if not is_deployed(client):
-            say(f"deployments: {deployments()} from prefect.yaml (about 10 s)")
-            deploy(client, folder, record.api_url)
-        installed = install_automations(client)
         here = workers(found, wanted.pools, wanted.gpu_slots)
         kept = _kept(folder, record, here, wanted)
         missing = [worker for worker in here if worker.name not in kept]
@@ -205,6 +201,10 @@ def _with_the_rest(
         settings = record.settings if kept else fingerprint(environment)
         record = replace(record, workers=now, settings=settings, gpu_slots=wanted.gpu_slots)
         write_record(folder, record)
+        if not is_deployed(client):  # while the workers start
+            say(f"deployments: {deployments()} from prefect.yaml")
+            deploy(client)
+        installed = install_automations(client)
         await_workers(client, folder, started, heard)
     return Installation(
         record=record,

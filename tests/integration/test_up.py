@@ -17,6 +17,7 @@ import psutil
 import pytest
 import yaml
 from local_installation import LocalInstallation, ask
+from prefect_api import PrefectApi
 from running import ROOT, wait_until
 from s3_server import free_port
 
@@ -73,8 +74,19 @@ def test_pools_deployments_automations_and_workers_are_there(installation: Local
     pools = {pool["name"]: pool for pool in ask(api, "work_pools/filter", {})}
     assert {name: pool["type"] for name, pool in pools.items()} == {"cpu": "process", "h100": "process"}
     assert pools["h100"]["concurrency_limit"] == 1
-    wanted = {entry["name"] for entry in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]}
-    assert {deployment["name"] for deployment in ask(api, "deployments/filter", {"limit": 200})} == wanted
+    deployed = {deployment["name"]: deployment for deployment in ask(api, "deployments/filter", {"limit": 200})}
+    wanted = {entry["name"]: entry for entry in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]}
+    assert deployed.keys() == wanted.keys()
+    for name, entry in wanted.items():
+        there = deployed[name]
+        for key in ("entrypoint", "description", "tags", "parameters"):
+            assert there[key] == entry[key]
+        assert there["work_pool_name"] == entry["work_pool"]["name"]
+        assert there["job_variables"] == entry["work_pool"].get("job_variables", {})
+        crons = [schedule["cron"] for schedule in entry.get("schedules", [])]
+        assert [schedule["schedule"]["cron"] for schedule in there["schedules"]] == crons
+        assert there["enforce_parameter_schema"]
+        assert there["parameter_openapi_schema"]["properties"].keys() >= there["parameters"].keys()
     assert len(ask(api, "automations/filter", {})) == 2
     for pool in pools:
         (worker,) = ask(api, f"work_pools/{pool}/workers/filter", {})
@@ -87,11 +99,21 @@ def test_the_plain_prefect_command_runs_a_deployment_to_its_end(installation: Lo
     assert run_state(api, created_run(output)) == "Completed"
 
 
-def test_up_again_starts_nothing(installation: LocalInstallation) -> None:
+def test_up_again_starts_nothing_and_deploys_what_changed_but_for_what_a_person_switched_off(
+    installation: LocalInstallation,
+) -> None:
     before = record(installation)
+    api = before["api_url"]
+    weekly, tiny = ask(api, "deployments/name/republish/weekly"), ask(api, "deployments/name/pipeline/tiny")
+    (schedule,) = weekly["schedules"]
+    PrefectApi(api).send("PATCH", f"deployments/{weekly['id']}/schedules/{schedule['id']}", {"active": False})
+    PrefectApi(api).send("DELETE", f"deployments/{tiny['id']}")
     again = installation.miniseries("up")
     assert again["started"] == []
     assert record(installation) == before
+    assert ask(api, "deployments/name/pipeline/tiny")["parameters"] == {"tag": "tiny"}
+    (schedule,) = ask(api, "deployments/name/republish/weekly")["schedules"]
+    assert not schedule["active"]
 
 
 def test_a_gpu_slot_is_a_worker_that_takes_one_run_and_a_worker_that_died_is_started_again(
