@@ -25,7 +25,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -50,8 +50,7 @@ from flows.local.pools import CPU, GPU, ensure_pools, pools
 TAGS = ("crash_drope_25", "crash_drope_50", "crash_drope_75")
 NODES = 2
 PATIENCE_SECONDS = 900.0
-SOON_SECONDS = 10.0  # from a commit to the request for what needs it: runs look for each other's artifacts every second
-POLL = timedelta(seconds=3)  # between a worker's look at the queue and the state that shows what it took
+SOON_SECONDS = 30.0  # from a commit to the request for what needs it: runs look for each other's artifacts every second
 FINAL = (StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED)
 
 
@@ -161,10 +160,11 @@ def judged(states: Mapping[str, str], jobs: Sequence[Job], trace: Sequence[Event
 
 
 def _out_of_turn(jobs: Sequence[Job]) -> Iterator[str]:
-    """A node took a job although another one that was due before it stood in the queue."""
+    """A node took a job although another one that was due before it stood in the queue when the node looked there."""
     for place, job in enumerate(jobs):
+        looked = max([job.asked, *(earlier.ended for earlier in jobs[:place] if earlier.node == job.node)])
         for later in jobs[place + 1 :]:
-            if later.asked < job.taken - POLL and later.due < job.due:
+            if later.asked < looked and later.due < job.due:
                 yield f"{job.stage} was taken before {later.stage}, which waited and was due first"
 
 
