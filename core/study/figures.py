@@ -149,8 +149,8 @@ def _needle_maps(drawn: Drawn) -> Iterator[Figure]:
         charts = []
         for one in members:
             of_model = [row for row in drawn.needles if row.model == one.name]
-            methods = dict.fromkeys(row.method for row in of_model)
-            for method in (each for each in methods if each in (PLAIN, "yarn", "logit-scale")):
+            methods = {row.method for row in of_model}
+            for method in (each for each in (PLAIN, "yarn", "logit-scale") if each in methods):
                 name = _rope_label(one) if method == PLAIN else f"{_rope_label(one)}, {method}"
                 chart = _needle_map(one, [row for row in of_model if row.method == method])
                 charts.append(Chart(file=_file(f"needles-{one.name}-{method}"), heading=name, svg=chart))

@@ -132,9 +132,17 @@ def _about(one: ModelRow) -> tuple[str, ...]:
 def _score_table(phase: str, models: Sequence[ModelRow]) -> Table:
     """A row for each measurement, a column for each model: there are more measurements than models."""
     names = dict.fromkeys(score.measured for one in models for score in one.scores)
-    rows = tuple((name, *(score_text(one.score(name)) for one in models)) for name in names)
+    rows = tuple((name, *(_cell(one, name) for one in models)) for name in names)
     called = phase.replace("_", " ")
     return Table(heading=f"Scores: {called}", columns=("measured", *(one.name for one in models)), rows=rows)
+
+
+def _cell(one: ModelRow, name: str) -> str:
+    """A score; what does not apply to a model, such as a way to extend RoPE to one without, is not missing."""
+    score = one.score(name)
+    if score is not None:
+        return score_text(score)
+    return "missing" if name in one.missing else "–"
 
 
 def _contrast_row(one: Contrast) -> tuple[str, ...]:

@@ -28,10 +28,8 @@ def interval_of(one: Contrast | Summary) -> str:
     return "" if one.interval is None else " to ".join(map(signed, one.interval))
 
 
-def score_text(score: Score | None) -> str:
-    """`1.8321 (1.80 to 1.87; 32,000 bytes)`, or that it is missing."""
-    if score is None:
-        return "missing"
+def score_text(score: Score) -> str:
+    """`1.8321 (1.8000 to 1.8700; 32,000 bytes)`."""
     bounds = "" if score.interval is None else f"{number(score.interval[0])} to {number(score.interval[1])}; "
     return f"{number(score.value)} ({bounds}{score.sample_size:,} {score.sample_unit})"
 
