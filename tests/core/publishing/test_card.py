@@ -165,6 +165,48 @@ def test_chatcore_stands_with_its_tasks_and_what_is_missing(stage: Any, tmp_path
     assert "2 questions do not fit the model's context" in card
 
 
+def measured(value: float, low: float, high: float, unit: str = "bits per byte") -> dict[str, Any]:
+    return {"value": value, "unit": unit, "sample_size": 400, "sample_unit": "bytes", "interval": [low, high]}
+
+
+def test_what_rope_is_worth_what_was_read_and_what_is_missing_stand_in_the_card_of_a_base(
+    stage: Any, tmp_path: Path
+) -> None:
+    read = {"set": "validation", "way": "forward", "rows": 8, "documents": 21, "tokens": 120, "bytes": 400}
+    points = [{"steps": 0, "bits_per_byte": 1.9}, {"steps": 140, "bits_per_byte": 1.75}]
+    change_evaluation(
+        stage.inputs["evaluation-base"],
+        results={
+            "bits_per_byte": measured(1.75, 1.7, 1.8),
+            "bits_per_byte_train": measured(1.6, 1.5, 1.7),
+            "bits_per_byte_old_token_bytes": measured(1.74, 1.69, 1.79),
+            "rope_at_drop/without_minus_with": measured(0.1, 0.09, 0.11),
+            "cloze_last_word": measured(0.5, 0.4, 0.6, "share of hidden words found among 4"),
+        },
+        sets=[read, {**read, "set": "rope_at_drop/with"}],
+        cloze={"candidates": 4, "chance": 0.25},
+        recovery={"drop_step": 140, "with_rope": 1.8, "sample_size": 500, "sample_unit": "bytes", "points": points},
+        missing=[{"what": "cloze: 2 of 10 passages", "why": "too few documents"}],
+    )
+    card = republished(stage, tmp_path, "hf-base")
+    assert "| bits per byte of rows it was trained on (bits per byte) | 1.6000 | 1.5000 to 1.7000 | 400 bytes |" in card
+    assert "| at the drop: without minus with (bits per byte) | 0.1000 | 0.0900 to 0.1100 | 400 bytes |" in card
+    assert "| cloze, last word by what precedes it | 50.0% | 40.0% to 60.0% |" in card
+    assert "In the cloze task guessing finds 25%." in card
+    assert "validation, forward: 8 rows, 21 documents, 120 tokens. Their intervals are bootstrapped over rows." in card
+    assert "on 500 bytes: 1.8000 bits per byte with it, 1.9000 without it, 1.7500 after 140 steps without it" in card
+    assert "**Missing:** cloze: 2 of 10 passages (too few documents)." in card
+    scores = [result.metric_type for result in ModelCard(card).data.eval_results]
+    assert scores == ["bits_per_byte", "cloze_last_word"]
+
+
+def test_what_a_model_wrote_backward_is_shown_to_precede_its_prompt(stage: Any, tmp_path: Path) -> None:
+    wrote = {"title": "Seed 42", "prompt": " is the end.", "answer": "and this", "reference": None, "way": "backward"}
+    change_evaluation(stage.inputs["evaluation-base"], samples=[wrote])
+    card = republished(stage, tmp_path, "hf-base")
+    assert "```text\n is the end.\n```\n\nread from its end, is preceded by\n\n```text\nand this\n```" in card
+
+
 def test_what_was_not_measured_beyond_the_trained_length_is_said_so(stage: Any, cards: dict[str, str]) -> None:
     assert "Not evaluated. Nothing was measured beyond 512 tokens" in cards["hf-sft"]
 
