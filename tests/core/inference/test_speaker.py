@@ -12,6 +12,7 @@ from core.inference.speaker import AnswerStream, Speaker, TextStream
 from core.posttraining.conversation import Conversation, Part, assistant, user
 from core.posttraining.rendering import PromptTooLongError, render, render_prompt
 from core.recipes.recipe import Direction
+from core.recipes.vocabulary import SPECIAL_TOKENS
 
 CONVERSATION = Conversation((user("Two and two?"), assistant("4"), user("And <|bos|>?")))
 TEXTS = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -46,7 +47,7 @@ def test_bytes_that_are_no_text_are_replaced_never_lost_and_never_held_for_long(
 @pytest.mark.parametrize(
     ("direction", "way", "opening", "tokens"),
     [
-        ("forward", "forward", ["<|bos|>"], [65, 66]),
+        ("forward", "forward", ["<|bos|>", "<|forward|>"], [65, 66]),
         ("backward", "backward", ["<|bos|>", "<|backward|>"], [66, 65]),
         ("bidirectional", "forward", ["<|bos|>", "<|forward|>"], [65, 66]),
         ("bidirectional", "backward", ["<|bos|>", "<|backward|>"], [66, 65]),
@@ -62,6 +63,13 @@ def test_a_completion_opens_with_its_direction_and_is_put_back_into_reading_orde
     assert speaker.text(tokens, way) == "AB"
 
 
+def test_a_model_whose_vocabulary_has_no_direction_tokens_opens_with_bos_alone(tokenizer: Tokenizer) -> None:
+    plain = Tokenizer(tokenizer.pattern, SPECIAL_TOKENS, tokenizer.ranks)
+    assert Speaker(plain, "forward").completion_prompt("AB", "forward") == (plain.bos, 65, 66)
+    rendered = tuple(render_prompt(CONVERSATION, plain, 100))
+    assert Speaker(plain, "forward").chat_prompt(CONVERSATION, max_tokens=100) == rendered
+
+
 def test_a_model_is_not_asked_to_read_as_it_cannot(tokenizer: Tokenizer) -> None:
     with pytest.raises(ValueError, match="this model reads forward, not backward"):
         Speaker(tokenizer, "forward").completion_prompt("", "backward")
@@ -71,9 +79,9 @@ def test_a_model_is_not_asked_to_read_as_it_cannot(tokenizer: Tokenizer) -> None
 
 def test_a_chat_prompt_is_the_rendered_conversation_after_the_opening_of_the_model(tokenizer: Tokenizer) -> None:
     rendered = render_prompt(CONVERSATION, tokenizer, 100)
-    assert Speaker(tokenizer, "forward").chat_prompt(CONVERSATION, max_tokens=100) == tuple(rendered)
-    both = Speaker(tokenizer, "bidirectional").chat_prompt(CONVERSATION, max_tokens=100)
-    assert both == (tokenizer.bos, tokenizer.special("<|forward|>"), *rendered[1:])
+    for direction in ("forward", "bidirectional"):
+        prompt = Speaker(tokenizer, direction).chat_prompt(CONVERSATION, max_tokens=100)
+        assert prompt == (tokenizer.bos, tokenizer.special("<|forward|>"), *rendered[1:])
 
 
 @pytest.mark.parametrize("direction", ["forward", "bidirectional"])
