@@ -65,7 +65,7 @@ MINISERIES: Origins = {
     "pretraining.optimization": f"constant of the miniseries ({_LAW})",
     "evaluation.long_context": "fixed by the miniseries (core.recipes.miniseries.LONG_CONTEXT)",
     "evaluation.core_metric": "fixed by the miniseries (core.recipes.miniseries.CORE_METRIC)",
-    "evaluation.core_metric.sha256": "MINISERIES_CORE_BUNDLE (core.recipes.core_bundle)",
+    "evaluation.core_metric.sha256": "MINISERIES_CORE_BUNDLE, unless tasks are made here (core.recipes.core_bundle)",
     "pretraining.optimization.spike_policy": "default of every recipe (core.recipes.optimization.SpikePolicy)",
     "pretraining.optimization.matrices.peak_rate": f"family rate law: .02 sqrt(B / 524,288) ({_LAW})",
     "pretraining.optimization.matrices.weight_decay": f"family decay law: .28 sqrt(B / 524,288) S12/S ({_LAW})",
@@ -94,6 +94,7 @@ TINY: Origins = {
     "pretraining.optimization": "set by hand for the tiny family (core.recipes.tiny.OPTIMIZATION)",
     "evaluation.long_context": "fixed by the tiny family (core.recipes.tiny.LONG_CONTEXT)",
     "evaluation.core_metric": "fixed by the tiny family (core.recipes.tiny.CORE_METRIC)",
+    "evaluation.core_metric.sha256": "MINISERIES_CORE_BUNDLE, unless tasks are made here (core.recipes.core_bundle)",
     **_finetuning("finetuning", "core.recipes.tiny.finetuning", "core.recipes.tiny.finetuning"),
     **_finetuning("long_finetuning", "core.recipes.tiny.finetuning", "core.recipes.tiny.finetuning"),
 }
@@ -111,7 +112,7 @@ BIDIRECTIONAL: Origins = {
     "pretraining.optimization": "constants of nanochat 4a87a0d (core.recipes.bidirectional.OPTIMIZATION)",
     "evaluation.long_context": "that of the miniseries (core.recipes.miniseries.LONG_CONTEXT)",
     "evaluation.core_metric": "that of the miniseries (core.recipes.miniseries.CORE_METRIC)",
-    "evaluation.core_metric.sha256": "MINISERIES_CORE_BUNDLE (core.recipes.core_bundle)",
+    "evaluation.core_metric.sha256": "MINISERIES_CORE_BUNDLE, unless tasks are made here (core.recipes.core_bundle)",
 }
 
 BY_BASE: Mapping[str, Origins] = {"tiny": TINY, "miniseries": MINISERIES}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,36 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from kept_checkpoints import KeptCheckpoints
+from toy_stage import UNDISTURBED, toy_context, write_toy_model
 
 from core.data.tokenizer import Tokenizer
 from core.evaluation.core_metric import stage
-from core.model.architecture import Architecture
-from core.model.checkpoint import ModelState, save
 from core.model.transformer import Transformer
 from core.recipes.recipe import Direction
-from core.recipes.tiny import OPTIMIZATION
+from core.recipes.tiny import tiny_architecture
 from core.recipes.vocabulary import SPECIAL_TOKENS
 from core.stages.context import Metrics, StageContext
 from core.stages.identity import CoreMetricIdentity
-from core.stages.report import Reporter
-from core.stages.runtime import Runtime
 
 CONTEXT = 96  # T
-ARCHITECTURE = Architecture(
-    depth=2,
-    width=32,
-    heads=2,
-    key_value_heads=2,
-    head_width=16,
-    mlp="swiglu",
-    mlp_width=64,
-    vocabulary_size=256 + len(SPECIAL_TOKENS),
-    sequence_length=CONTEXT,
-    rope_base=10_000.0,
-    logit_softcap=15.0,
-    norm_epsilon=1e-6,
-    normalize_embedding=False,
+ARCHITECTURE = replace(
+    tiny_architecture(2, width=64), vocabulary_size=256 + len(SPECIAL_TOKENS), sequence_length=CONTEXT
 )
 ASKED = CoreMetricIdentity(examples=None, shuffle_seed=1337, shots_seed=1234)
 
@@ -113,47 +96,16 @@ class Bench:
         *,
         asked: CoreMetricIdentity = ASKED,
         direction: Direction = "forward",
-        most: int = 1_000_000,
+        most: int = UNDISTURBED,
     ) -> StageContext[CoreMetricIdentity]:
         """What the stage is told; a second call goes on with the checkpoints of the first."""
-        self._write_model(direction)
-        number = len(list(self.root.glob("output-*")))
-        output, scratch, kept = self.root / f"output-{number}", self.root / f"scratch-{number}", self.root / "kept"
-        for folder in (output, scratch, kept):
-            folder.mkdir(exist_ok=True)
-        return StageContext(
-            name="toy",
-            key="0" * 64,
-            identity=asked,
-            inputs={"model": self.root / "model", "tokenizer": self.root / "tokenizer", "bundle": bundle},
-            output=output,
-            scratch=scratch,
-            checkpoints=KeptCheckpoints(kept, most),  # type: ignore[arg-type]
-            report=Reporter(io.StringIO()),
-            runtime=replace(Runtime(), checkpoint_seconds=0.0 if most < 1_000_000 else 600.0),
-        )
+        (self.root / "tokenizer").mkdir(exist_ok=True)
+        self.tokenizer.save(self.root / "tokenizer")
+        write_toy_model(self.root / "model", self.model, direction=direction)
+        inputs = {"model": self.root / "model", "tokenizer": self.root / "tokenizer", "bundle": bundle}
+        return toy_context(self.root, asked, inputs, most)
 
     def run(self, bundle: Path, **options: Any) -> tuple[Path, Metrics]:
         """Run the stage; its folder and metrics."""
         context = self.context(bundle, **options)
         return context.output, stage.produce(context)
-
-    def _write_model(self, direction: Direction) -> None:
-        for name in ("model", "tokenizer"):
-            (self.root / name).mkdir(exist_ok=True)
-        self.tokenizer.save(self.root / "tokenizer")
-        state = ModelState(
-            phase="base",
-            step=7,
-            steps=9,
-            use_rope=True,
-            direction=direction,
-            sequence_length=CONTEXT,
-            batch_tokens=CONTEXT,
-            tokens_seen=700,
-            precision="fp32",
-            seed=1,
-            architecture=self.model.architecture,
-            optimization=OPTIMIZATION,
-        )
-        save(self.root / "model", state, self.model.state_dict())

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from kept_checkpoints import KeptCheckpoints
+from toy_stage import UNDISTURBED, toy_context, write_toy_model
 
 from core.data.corpus.artifact import Corpus, Shard, shard_file, write_documents
 from core.data.tokenizer import Tokenizer
 from core.evaluation.long_context import stage
 from core.model.architecture import Architecture
-from core.model.checkpoint import ModelState, Phase, save
+from core.model.checkpoint import Phase
 from core.model.transformer import Transformer
 from core.recipes.recipe import Direction, LongContext
-from core.recipes.tiny import OPTIMIZATION
 from core.recipes.vocabulary import DIRECTION_TOKENS, SPECIAL_TOKENS
 from core.stages.context import Metrics, StageContext
 from core.stages.identity import LongContextIdentity
-from core.stages.report import Reporter
-from core.stages.runtime import Runtime
 
 TRAINED = 64  # T: short, so that 8x is 512
 SHARD = 3  # the held-out one
@@ -76,52 +72,20 @@ class Bench:
         direction: Direction = "forward",
         measured: LongContext = MEASURED,
         texts: Sequence[str] | None = None,
-        most: int = 1_000_000,
+        most: int = UNDISTURBED,
     ) -> StageContext[LongContextIdentity]:
         """What the stage is told; a second call goes on with the checkpoints of the first."""
-        self._model(phase, use_rope, direction)
+        write_toy_model(self.root / "model", self.build(use_rope), phase, direction)
         (self.root / "tokenizer").mkdir(exist_ok=True)
         self.tokenizer.save(self.root / "tokenizer")
         self._corpus(some_texts([40, 700, 90, 600, 30, 130, 300, 555, 10, 800] * 3) if texts is None else texts)
-        number = len(list(self.root.glob("output-*")))
-        folders = [self.root / f"{name}-{number}" for name in ("output", "scratch")]
-        kept = self.root / "checkpoints"
-        for folder in (*folders, kept):
-            folder.mkdir(exist_ok=True)
-        return StageContext(
-            name="long",
-            key="0" * 64,
-            identity=LongContextIdentity(measured=measured, shard=SHARD),
-            inputs={name: self.root / name for name in ("model", "tokenizer", "corpus")},
-            output=folders[0],
-            scratch=folders[1],
-            checkpoints=KeptCheckpoints(kept, most),  # type: ignore[arg-type]
-            report=Reporter(io.StringIO()),
-            runtime=replace(Runtime(), checkpoint_seconds=0.0 if most < 1_000_000 else 600.0),
-        )
+        inputs = {name: self.root / name for name in ("model", "tokenizer", "corpus")}
+        return toy_context(self.root, LongContextIdentity(measured=measured, shard=SHARD), inputs, most)
 
     def run(self, *arguments: object, **options: object) -> tuple[Path, Metrics]:
         """Run the stage; its folder and metrics."""
         context = self.context(*arguments, **options)  # type: ignore[arg-type]
         return context.output, stage.produce(context)
-
-    def _model(self, phase: Phase, use_rope: bool, direction: Direction) -> None:
-        (self.root / "model").mkdir(exist_ok=True)
-        state = ModelState(
-            phase=phase,
-            step=7,
-            steps=9,
-            use_rope=use_rope,
-            direction=direction,
-            sequence_length=TRAINED,
-            batch_tokens=TRAINED,
-            tokens_seen=700,
-            precision="fp32",
-            seed=1,
-            architecture=ARCHITECTURE,
-            optimization=OPTIMIZATION,
-        )
-        save(self.root / "model", state, self.build(use_rope).state_dict())
 
     def _corpus(self, texts: Sequence[str]) -> None:
         (self.root / "corpus").mkdir(exist_ok=True)
