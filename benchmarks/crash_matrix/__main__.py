@@ -18,11 +18,12 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import mkdtemp
 from types import FrameType
 
+from artifacts.provenance import capture
 from benchmarks.crash_matrix.case import Case, Result
 from benchmarks.crash_matrix.cases import all_cases
 from benchmarks.crash_matrix.play import play, unplayable
@@ -48,11 +49,11 @@ def main() -> None:
     if arguments.list:
         print("\n".join(case.name for case in cases))
         return
-    found = read_results(arguments.results)
+    found, revision = read_results(arguments.results), code_revision()
     missing = [case for case in cases if case.name not in found]
     if missing and not arguments.table_only:
         with laboratory() as folder:
-            found |= play_all(missing, prepare(folder), arguments)
+            found |= play_all(missing, prepare(folder), revision, arguments)
     results = [found[case.name] for case in cases if case.name in found]
     page = document(results, len(cases))
     print(json.dumps([asdict(result) for result in results], indent=1) if arguments.json else page)
@@ -92,7 +93,15 @@ def laboratory() -> Iterator[Path]:
         end()
 
 
-def play_all(cases: Sequence[Case], shared: Prepared, arguments: argparse.Namespace) -> Mapping[str, Result]:
+def code_revision() -> str:
+    """Of this checkout, short; ends in + where it was changed."""
+    provenance = capture()
+    return str(provenance["revision"] or "")[:9] + ("+" if provenance["dirty"] else "")
+
+
+def play_all(
+    cases: Sequence[Case], shared: Prepared, revision: str, arguments: argparse.Namespace
+) -> Mapping[str, Result]:
     """Every case that this machine permits, by name; a line on standard error as each ends."""
     results: dict[str, Result] = {}
     cases = sorted(cases, key=lambda case: -case.waiting_seconds)
@@ -104,7 +113,7 @@ def play_all(cases: Sequence[Case], shared: Prepared, arguments: argparse.Namesp
         for number, future in enumerate(as_completed(futures), start=1):
             case = futures[future]
             try:
-                result = future.result()
+                result = replace(future.result(), revision=revision)
             except NotPermitted as reason:
                 print(f"{case.name}: not played: {reason}", file=sys.stderr, flush=True)
                 continue

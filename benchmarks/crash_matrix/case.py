@@ -52,6 +52,7 @@ class Result:
     attempts: int  # at the stage that was under way
     wrong: list[str]
     seconds: float
+    revision: str = ""  # of the code that was played; ends in + where that was changed
 
     @property
     def name(self) -> str:

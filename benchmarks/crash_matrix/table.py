@@ -38,7 +38,7 @@ Judged after each case, from the operations on the store that all processes note
 - no process is left.
 
 {verdict}
-Played with {versions}.
+Played at {revisions} with {versions}.
 """
 COLUMNS = (
     "point of death",
@@ -61,7 +61,9 @@ def document(results: Sequence[Result], rows: int) -> str:
     if len(results) < rows:
         verdict += f" {rows - len(results)} of the {rows} rows were not played."
     versions = ", ".join(f"{name} {found}" for name, found in _versions().items())
-    heading = HEADING.format(command=" ".join(COMMAND), verdict=verdict, versions=versions)
+    played = sorted({result.revision or "an unknown one" for result in results})
+    revisions = f"revision{'s' if len(played) > 1 else ''} {', '.join(played)}"
+    heading = HEADING.format(command=" ".join(COMMAND), verdict=verdict, revisions=revisions, versions=versions)
     return "\n".join([heading, _cells(COLUMNS), "|---" * len(COLUMNS) + "|", *map(_row, results)]) + "\n"
 
 
