@@ -23,6 +23,8 @@ from tasks.dispatch.gpu_pool import asking
 from tasks.dispatch.jobs import SchedulerAway
 
 ASK_SECONDS = 15.0  # between questions to the server
+ASK_AGAIN_SECONDS = 1.0  # once the supervisor is gone: whether the run was cancelled decides how it ends
+AWAY_SECONDS = 20.0  # that an orphan waits for the server's answer
 ANSWER_SECONDS = 5.0
 CANCELLING_SECONDS = 60.0  # a supervisor passes a cancellation on at once, kills the run after 30 s, or is deaf
 
@@ -52,21 +54,24 @@ class _Supervision:
         self._flow_run = flow_run
         self._parent = os.getppid()
         self._asked = time.monotonic()
+        self._orphan_since: float | None = None
         self._cancelling_since: float | None = None
 
     def look(self) -> None:
         """See `supervision`."""
-        is_orphan = os.getppid() != self._parent
-        if not is_orphan and time.monotonic() - self._asked < ASK_SECONDS:
+        now, is_orphan = time.monotonic(), os.getppid() != self._parent
+        if is_orphan:
+            self._orphan_since = self._orphan_since or now
+        if now - self._asked < (ASK_AGAIN_SECONDS if is_orphan else ASK_SECONDS):
             return
-        self._asked = time.monotonic()
+        self._asked = now
         try:
             run = self._run()
         except (SchedulerAway, httpx.HTTPStatusError):
             run = None  # a server that gives no answer, or a strange one, ends nothing
         if run is not None and (self._is_over(run) or (is_orphan and run.state_type is StateType.CANCELLING)):
             raise RunIsOver(f"the server says of this run: {run.state_name}")
-        if is_orphan:
+        if self._orphan_since is not None and (run is not None or now - self._orphan_since > AWAY_SECONDS):
             raise SupervisorGone(
                 f"process {self._parent}, which supervised this run, has died; what was checkpointed is kept"
             )

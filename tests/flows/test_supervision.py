@@ -17,7 +17,9 @@ from flows.supervision import supervision
 RUN = """
 import os, sys, time
 from pathlib import Path
+from flows import supervision as module
 from flows.supervision import SupervisorGone, supervision
+module.AWAY_SECONDS = 1.0
 look, folder = supervision(), Path(sys.argv[1])
 look()
 (folder / "begun").touch()
