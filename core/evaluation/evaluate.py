@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 
+from core.evaluation.about import about
 from core.evaluation.base_suite import base_suite
 from core.evaluation.chat_suite import chat_suite
 from core.evaluation.cloze import CHANCE, ClozeTrial
@@ -67,11 +68,7 @@ def _write_rows(folder: Path, measured: Iterable[MeasuredRows]) -> None:
 def _write_evaluation(folder: Path, identity: EvaluateIdentity, state: ModelState, findings: Findings) -> None:
     evaluation = {
         "suite": identity.suite,
-        "phase": state.phase,
-        "use_rope": state.use_rope,
-        "direction": state.direction,
-        "step": state.step,
-        "tokens_seen": state.tokens_seen,
+        **about(state),
         "sequence_length": state.sequence_length,
         "results": {name: asdict(measurement) for name, measurement in findings.results.items()},
         "sets": [{"set": rows.set, "way": rows.way, **rows.counts()} for rows in findings.rows],

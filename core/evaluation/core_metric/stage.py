@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from core.evaluation.about import about
 from core.evaluation.core_metric.bundle import Bundle, Task
 from core.evaluation.core_metric.content import Content
 from core.evaluation.core_metric.outcome import OUTCOMES, Outcome, ask, write_outcomes
@@ -80,14 +81,9 @@ def _asked(
 def _document(
     subject: Subject, bundle: Bundle, context: StageContext[CoreMetricIdentity], results: Results
 ) -> dict[str, Any]:
-    state = subject.state
     return {
-        "phase": state.phase,
-        "use_rope": state.use_rope,
-        "direction": state.direction,
-        "step": state.step,
-        "tokens_seen": state.tokens_seen,
-        "sequence_length": state.sequence_length,
+        **about(subject.state),
+        "sequence_length": subject.state.sequence_length,
         "asked": asdict(context.identity),
         "bundle": {"title": bundle.title, **Content.of(context.inputs["bundle"]).listing()},
         "results": {name: asdict(measured) for name, measured in results.measurements().items()},

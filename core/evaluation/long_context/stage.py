@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from core.evaluation.about import about
 from core.evaluation.journal import Journal
 from core.evaluation.long_context.laboratory import Laboratory
 from core.evaluation.long_context.needles import KINDS
@@ -51,14 +52,9 @@ def produce(context: StageContext[LongContextIdentity]) -> Metrics:
 
 
 def _about(subject: Subject, identity: LongContextIdentity) -> Mapping[str, object]:
-    state = subject.state
     return {
-        "phase": state.phase,
-        "use_rope": state.use_rope,
-        "direction": state.direction,
-        "step": state.step,
-        "tokens_seen": state.tokens_seen,
-        "trained_length": state.sequence_length,
+        **about(subject.state),
+        "trained_length": subject.state.sequence_length,
         "held_out_shard": identity.shard,
         "measured": asdict(identity.measured),
     }
