@@ -24,7 +24,6 @@ from core.evaluation.batches import batches_by_length
 from core.evaluation.cloze_passages import CANDIDATES, HiddenWord, Passage
 from core.evaluation.measurement import Measurement, wilson_interval
 from core.evaluation.subject import Subject
-from core.model.loss import IGNORED, hidden_nats
 from core.model.transformer import Transformer
 
 BATCH_TOKENS = 16_384  # in one pass, padding included
@@ -142,14 +141,15 @@ def _log_likelihoods(model: Transformer, sequences: Sequence[np.ndarray], target
 
 @torch.inference_mode()
 def _batch(model: Transformer, sequences: Sequence[np.ndarray], targets: Sequence[int]) -> np.ndarray:
+    """Logits of the candidates' tokens only: shapes differ from batch to batch, so nothing here is compiled."""
     longest = max(map(len, sequences))
     tokens = np.zeros((len(sequences), longest), dtype=np.int64)  # on the right, attention is causal: any id pads
-    wanted = np.full((len(sequences), longest - 1), IGNORED, dtype=np.int64)
+    asked = np.zeros((len(sequences), longest - 1), dtype=bool)
     for row, (sequence, count) in enumerate(zip(sequences, targets, strict=True)):
         tokens[row, : len(sequence)] = sequence
-        wanted[row, len(sequence) - 1 - count : len(sequence) - 1] = sequence[-count:]
-    first = int((wanted != IGNORED).any(axis=0).argmax())  # nothing before it is asked for
-    hidden = model.hidden(torch.from_numpy(tokens[:, :-1]).to(model.device))[:, first:]
-    nats = hidden_nats(model, hidden, torch.from_numpy(wanted[:, first:]).to(model.device))
-    sums: np.ndarray = -nats.sum(dim=1, dtype=torch.float64).cpu().numpy()
+        asked[row, len(sequence) - 1 - count : len(sequence) - 1] = True
+    read, places = torch.from_numpy(tokens).to(model.device), torch.from_numpy(asked).to(model.device)
+    likely = model.logits(model.hidden(read[:, :-1])[places]).log_softmax(dim=-1)  # [number of asked tokens, V]
+    each = likely.gather(1, read[:, 1:][places].unsqueeze(1)).squeeze(1).double().cpu().numpy()
+    sums: np.ndarray = np.bincount(asked.nonzero()[0], weights=each, minlength=len(sequences))
     return sums

@@ -76,13 +76,10 @@ def test_passages_run_from_word_to_word_of_a_document_one_each(corpus: Path, pas
 
 
 def by_hand(subject: Subject, before: list[int], word: list[int]) -> float:
-    """Sum of the log-probabilities of a word's ids, one forward pass each."""
-    total = 0.0
-    for number, token in enumerate(word):
-        tokens = torch.tensor([[*before, *word[:number]]])
-        with torch.no_grad():
-            total += subject.model(tokens)[0, -1].log_softmax(dim=-1)[token].item()
-    return total
+    """Sum of the log-probabilities of a word's ids: one text at a time, nothing padded or left out."""
+    with torch.no_grad():
+        likely = subject.model(torch.tensor([[*before, *word]]))[0].double().log_softmax(dim=-1)
+    return sum(likely[len(before) - 1 + number, token].item() for number, token in enumerate(word))
 
 
 def test_a_word_is_scored_by_what_precedes_it_and_backward_by_what_follows_it(
