@@ -69,7 +69,8 @@ def _known_stage(tag: str, key: str) -> Stage:
     except RecipeError as error:
         raise StageFailed(
             f"the worker on {socket.gethostname()} knows no stage {key[:12]} of {tag}; it needs the version of "
-            "miniseries, and the series files in MINISERIES_SERIES, of who created this run"
+            "miniseries, the series files in MINISERIES_SERIES and the digest in MINISERIES_CORE_BUNDLE of who created "
+            "this run"
         ) from error
 
 
