@@ -114,9 +114,10 @@ def test_what_is_no_bundle_is_refused_in_one_line(tmp_path: Path, collect: Colle
         ("core.yaml", "label: pronouns", "label: counts", "at least one task and none twice"),
         ("core.yaml", "some/counts.jsonl", "../counts.jsonl", "which is not below eval_data"),
         ("core.yaml", "- 2", "- 2\n  - 5", "one number is asked for"),
-        ("eval_meta_data.csv", "counts,", "count,", "no random baseline of counts"),
-        ("eval_meta_data.csv", ",50,", ",half,", "a `Random baseline` in per cent"),
-        ("eval_meta_data.csv", ",50,", ",100,", "must be below 100 %"),
+        ("eval_meta_data.csv", "Random baseline", "Chance", "has no column 'Random baseline'"),
+        ("eval_meta_data.csv", "counts,", "count,", "the random baseline of counts is None"),
+        ("eval_meta_data.csv", ",50,", ",half,", "pronouns is 'half'; a number below 100 is asked for"),
+        ("eval_meta_data.csv", ",50,", ",100,", "pronouns is '100'; a number below 100 is asked for"),
     ],
 )
 def test_a_description_that_is_wrong_is_named(tmp_path: Path, file: str, before: str, after: str, said: str) -> None:
@@ -152,3 +153,10 @@ def test_fewer_examples_than_shots_are_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(StageError, match="2 examples are too few for 2 shots"):
         bundle.examples(bundle.tasks[0])
+
+
+def test_what_is_said_of_tasks_that_are_not_asked_need_not_be_right(tmp_path: Path) -> None:
+    folder = write_bundle(tmp_path / "bundle")
+    with (folder / "eval_meta_data.csv").open("a") as file:
+        file.write("poetry,writing,,FALSE\n")
+    assert [task.label for task in Bundle.read(folder).tasks] == list(GIVEN)
