@@ -128,6 +128,7 @@ def _tag_deployment(recipe: Recipe) -> str:
         f"  - <<: *pipeline\n"
         f"    name: {deployment_name(recipe)}\n"
         f'    description: "{description(recipe)}"\n'
+        f"    tags: [miniseries, {recipe.tag}]\n"  # a run has a name of chance until it begins, and these at once
         f"    parameters: {{tag: {recipe.tag}}}\n"
         f"    work_pool: {work_pool(recipe)}\n"
     )

@@ -79,6 +79,7 @@ def test_the_parameters_bind_to_the_flows_and_pass_the_schema_that_the_server_ch
         validate(parameters, parameter_schema(flow).model_dump(), ignore_required=True, raise_on_error=True)
         if name.startswith("pipeline/"):
             assert name.removeprefix("pipeline/").replace("-", "_") == parameters["tag"]
+            assert entry["tags"] == ["miniseries", parameters["tag"]]
     assert deployments["miniseries/all"]["parameters"]["tags"] == chosen_family()
     assert len(chosen_family()) == 20
 
