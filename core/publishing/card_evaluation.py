@@ -25,6 +25,9 @@ CALLED = {
     "rope_at_drop": "at the drop",
     "rope_at_end": "at the end",
     "rope": "at the end",
+    "with": "with RoPE",
+    "without": "without RoPE",
+    "without_minus_with": "what it is worth",
 }
 OLD_TABLE = "_old_token_bytes"
 
@@ -163,10 +166,10 @@ def written_value(value: float, unit: str) -> str:
 
 
 def _row(name: str, result: Mapping[str, Any]) -> tuple[str, ...]:
-    unit = result["unit"]
-    of = "" if unit.startswith(SHARE) or unit == name.replace("_", " ") else f" ({unit})"
+    unit, called = result["unit"], called_measurement(name)
+    of = "" if unit.startswith(SHARE) or unit in called else f" ({unit})"
     sample = f"{result['sample_size']:,} {result['sample_unit']}"
-    return called_measurement(name) + of, written_value(result["value"], unit), _interval(result), sample
+    return called + of, written_value(result["value"], unit), _interval(result), sample
 
 
 def called_measurement(name: str) -> str:
@@ -174,7 +177,7 @@ def called_measurement(name: str) -> str:
     if name.endswith(OLD_TABLE):
         return f"{called_measurement(name.removesuffix(OLD_TABLE))}, by the old table of token lengths"
     metric, _, part = name.partition("/")
-    return ": ".join(filter(None, (CALLED.get(metric, metric.replace("_", " ")), part.replace("_", " "))))
+    return ": ".join(CALLED.get(one, one.replace("_", " ")) for one in (metric, part) if one)
 
 
 def _interval(result: Mapping[str, Any]) -> str:

@@ -189,8 +189,8 @@ def test_what_rope_is_worth_what_was_read_and_what_is_missing_stand_in_the_card_
         missing=[{"what": "cloze: 2 of 10 passages", "why": "too few documents"}],
     )
     card = republished(stage, tmp_path, "hf-base")
-    assert "| bits per byte of rows it was trained on (bits per byte) | 1.6000 | 1.5000 to 1.7000 | 400 bytes |" in card
-    assert "| at the drop: without minus with (bits per byte) | 0.1000 | 0.0900 to 0.1100 | 400 bytes |" in card
+    assert "| bits per byte of rows it was trained on | 1.6000 | 1.5000 to 1.7000 | 400 bytes |" in card
+    assert "| at the drop: what it is worth (bits per byte) | 0.1000 | 0.0900 to 0.1100 | 400 bytes |" in card
     assert "| cloze, last word by what precedes it | 50.0% | 40.0% to 60.0% |" in card
     assert "In the cloze task guessing finds 25%." in card
     assert "validation, forward: 8 rows, 21 documents, 120 tokens. Their intervals are bootstrapped over rows." in card
