@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from uuid import UUID
 
@@ -73,6 +73,7 @@ class GpuPool:
 
     def __init__(self, client: SyncPrefectClient) -> None:
         self._client = client
+        self._place: UUID | None = None  # in the graph of our flow run, for a run that may not be there yet
 
     def check(self) -> None:
         """See `Scheduler`."""
@@ -88,22 +89,27 @@ class GpuPool:
         """See `Scheduler`."""
         with asking():
             active = self._runs(commission, ACTIVE)
-        return _GpuJob(self._client, max(active, key=_attempt)) if active else None
+            return self._job(max(active, key=_attempt)) if active else None
 
     def submit(self, commission: Commission) -> Job:
         """See `Scheduler`."""
         with asking():
             runs = self._runs(commission, list(StateType))
             if active := [run for run in runs if run.state_type in ACTIVE]:
-                return _GpuJob(self._client, max(active, key=_attempt))  # another flow run was faster
+                return self._job(max(active, key=_attempt))  # another flow run was faster
             attempt = 1 + max(map(_attempt, runs), default=0)
-            place = _place(self._client, commission, attempt)
+            self._place = _place(self._client, commission, attempt)
             try:
-                run = self._created(commission, attempt, place)
+                return self._job(self._created(commission, attempt, self._place))
             except ObjectNotFound as error:
                 raise _not_deployed() from error
-            if place is not None and run.parent_task_run_id != place:
-                self._client.delete_task_run(place)  # another flow run was first to create it, and shows it
+
+    def _job(self, run: FlowRun) -> Job:
+        """A run that another flow run created is shown by that: the place that we made for it goes."""
+        if self._place is not None and run.parent_task_run_id != self._place:
+            with suppress(ObjectNotFound):  # the last try may have done it, without hearing so
+                self._client.delete_task_run(self._place)
+        self._place = None
         return _GpuJob(self._client, run)
 
     def _runs(self, commission: Commission, types: list[StateType]) -> list[FlowRun]:

@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
+from prefect import flow, runtime, task
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect_api import PrefectApi
 from running import wait_until
@@ -119,6 +122,39 @@ def test_a_run_that_waits_says_so_and_whose_it_is_and_that_nobody_works_for_its_
     assert report.phase is Phase.WAITING
     assert report.text.startswith("in the queue of work pool no-worker-")
     assert report.text.endswith(", which has no worker")
+
+
+def test_a_place_in_the_graph_for_a_run_that_another_flow_run_created_in_the_end_is_taken_back(
+    api: PrefectApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of three pipelines kept a task run that was Pending for ever, after the server was busy for a moment."""
+
+    def busy(*_arguments: object, **_more: object) -> None:
+        request = httpx.Request("POST", api.url)
+        raise httpx.HTTPStatusError("busy", request=request, response=httpx.Response(503, request=request))
+
+    another = copy_context()  # in which nothing belongs to the flow run below
+
+    @task(persist_result=False)
+    def want() -> None:
+        with open_gpu_pool() as ours:
+            with monkeypatch.context() as server:
+                server.setattr(SyncPrefectClient, "create_flow_run_from_deployment", busy)
+                with pytest.raises(SchedulerAway):
+                    ours.submit(commission(HEAVY[0]))
+            assert [name for name in places() if name.startswith("run 1 of")]
+            another.run(name_of_submitted, HEAVY[0])
+            assert ours.find(commission(HEAVY[0])) is not None
+            assert not [name for name in places() if name.startswith("run 1 of")]
+
+    def places() -> dict[str, str]:
+        return api.task_runs(str(runtime.flow_run.id))
+
+    @flow(persist_result=False)
+    def pipeline() -> None:
+        want()
+
+    pipeline()
 
 
 def test_a_run_for_another_store_is_not_ours(pool: GpuPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
