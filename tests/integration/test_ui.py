@@ -85,12 +85,14 @@ def test_evaluations_are_tables_also_of_a_run_that_found_them_in_the_store(
                 (found := pages(prefect_server, finished, manifest, "results")) and len(found) > count and found
             )
         )
-        results = json.loads((files_of(finished, manifest) / "evaluation.json").read_text())["results"]
+        evaluation = json.loads((files_of(finished, manifest) / "evaluation.json").read_text())
+        missing = [one["what"] for one in evaluation["missing"]] + evaluation.get("examination", {}).get("missing", [])
         for page in (shown[0], shown[-1]):
             rows = json.loads(page["data"])
             assert page["type"] == "table"
             assert [(row["measurement"], row["value"]) for row in rows] == [
-                (name.replace("_", " "), round(measured["value"], 4)) for name, measured in results.items()
+                *((name.replace("_", " "), round(one["value"], 4)) for name, one in evaluation["results"].items()),
+                *((name, "missing") for name in missing),
             ]
         assert "cached" in shown[-1]["description"]
 
