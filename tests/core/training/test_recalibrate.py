@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
+from core.evaluation.recovery import read_recovery
 from core.model.checkpoint import load_model, load_state
 from core.stages.context import StageError
 from core.stages.identity import TrainingIdentity
@@ -31,6 +32,12 @@ def test_a_branch_drops_positions_measures_both_ways_and_recovers(
     assert branch.metrics["validation_bpb"] < branch.metrics["drop_bpb_without_rope"]
     records = [json.loads(line) for line in branch.bytes("metrics.jsonl").splitlines()]
     assert [record["step"] for record in records if "validation_bpb" in record] == list(range(10, 21))
+    recovery = read_recovery(branch.folder)
+    assert recovery is not None
+    assert (recovery.drop_step, recovery.with_rope) == (10, trunk.metrics["validation_bpb"])
+    assert [point.steps for point in recovery.points] == list(range(11))
+    assert recovery.points[-1].bits_per_byte == branch.metrics["validation_bpb"]
+    assert recovery.sample_size
     assert f"{branch.metrics['drop_bpb_with_rope']:.3f}" in branch.bytes("recovery.svg").decode()
     rates = [record["rate_multiplier"] for record in records if "loss" in record]
     trunk_records = [json.loads(line) for line in base.bytes("metrics.jsonl").splitlines()]

@@ -35,6 +35,7 @@ def test_whole_rows_up_to_the_budget_are_measured(base: Any, inputs: Any, tokens
     validation = held_out(inputs, tokens)
     expected = bits_per_byte(model, validation.rows[:rows], validation.token_bytes)
     assert validation.bits_per_byte(model, ALONE, StopRequest()) == pytest.approx(expected, rel=1e-6)
+    assert validation.bytes == validation.tally(model, ALONE, StopRequest()).bytes
 
 
 def test_a_request_to_stop_ends_the_measuring(base: Any, inputs: Any) -> None:
