@@ -36,8 +36,8 @@ class Answer:
 
 
 def headline(compared: Compared) -> list[str]:
-    """Sentences, the answer to the main question first; what was not compared is not spoken of."""
-    return [*lead(compared), *further(compared), *_details(compared)]
+    """The answer to the main question, then what else there is; what was not compared is not spoken of."""
+    return [*lead(compared), *further(compared)]
 
 
 def further(compared: Compared) -> list[str]:
@@ -86,7 +86,8 @@ def answers(compared: Compared) -> list[Answer]:
     return found
 
 
-def _details(compared: Compared) -> Iterator[str]:
+def details(compared: Compared) -> Iterator[str]:
+    """Every answer length by length, with its interval, its sample and what to make of it."""
     for answer in answers(compared):
         parts = (f"at {length} {effect_text(one)}" for length, one in answer.effects.items())
         yield f"{answer.question[0].upper()}{answer.question[1:]} ({answer.measured}): {'; '.join(parts)}."

@@ -16,6 +16,7 @@ class Study:
 
     tags: tuple[str, ...]
     headline: tuple[str, ...]
+    details: tuple[str, ...]
     models: tuple[ModelRow, ...]
     positions: tuple[PositionRow, ...]
     needles: tuple[NeedleRow, ...]
@@ -37,6 +38,7 @@ class Study:
         return {
             "tags": self.tags,
             "headline": self.headline,
+            "details": self.details,
             "intervals": self.intervals,
             "clear": self.clear,
             "models": [asdict(one) for one in self.models],

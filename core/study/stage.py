@@ -20,7 +20,7 @@ from core.study.drawing import standalone
 from core.study.evaluated import EvaluatedModel
 from core.study.figures import Drawn, Figure, figures
 from core.study.files import DOCUMENT, FIGURES, PAGE, REPORT
-from core.study.headline import headline
+from core.study.headline import details, headline
 from core.study.overview import lineage_roles, model_row, needle_rows, position_rows
 from core.study.provenance import provenance_of
 from core.study.report import render_report
@@ -60,6 +60,7 @@ def _study(context: StageContext[StudyIdentity], lineage: Lineage) -> Study:
     return Study(
         tags=identity.tags,
         headline=(*headline(compared),),
+        details=(*details(compared),),
         models=tuple(model_row(one, lineage) for one in evaluated),
         positions=tuple(row for one in evaluated for row in position_rows(one)),
         needles=tuple(row for one in evaluated for row in needle_rows(one)),
@@ -76,7 +77,10 @@ def _write(folder: Path, study: Study, drawn: Sequence[Figure], tables: Sequence
     text = json.dumps(study.listing(), indent=1, ensure_ascii=False) + "\n"
     contents = {
         DOCUMENT: text,
-        PAGE: f"# Study of {', '.join(study.tags)}\n\n" + "\n\n".join(study.headline) + "\n\n" + markdown(tables),
+        PAGE: f"# Study of {', '.join(study.tags)}\n\n"
+        + "\n\n".join((*study.headline, *study.details))
+        + "\n\n"
+        + markdown(tables),
         REPORT: render_report(study, drawn, tables),
         **csv_files(study.models, study.positions, study.needles, study.compared),
         **{f"{FIGURES}/{chart.file}.svg": standalone(chart.svg) for figure in drawn for chart in figure.charts},

@@ -52,7 +52,8 @@ def test_every_score_position_and_needle_is_on_the_page(folder: Path, page: str)
 
 
 def test_every_sentence_is_on_the_page(folder: Path, page: str) -> None:
-    sentences = json.loads((folder / "study.json").read_text())["headline"]
+    found = json.loads((folder / "study.json").read_text())
+    sentences = found["headline"] + found["details"]
     assert sentences
     assert [one for one in sentences if one not in unescape(page)] == []
 
