@@ -18,9 +18,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from core.model.architecture import Architecture
-from core.recipes.miniseries import CLOZE_PASSAGES, CORE_METRIC, LONG_CONTEXT, QUESTIONS, TOKENIZER
+from core.recipes.miniseries import EVALUATION, PUBLICATION, TOKENIZER
 from core.recipes.optimization import AdamW, Muon, Optimization, Schedule
-from core.recipes.recipe import Corpus, Direction, Evaluation, Pretraining, Publication, Recipe
+from core.recipes.recipe import Corpus, Direction, Pretraining, Recipe
 from core.recipes.vocabulary import DIRECTION_TOKENS, SPECIAL_TOKENS
 
 DIRECTIONS: tuple[Direction, ...] = ("bidirectional", "forward", "backward")
@@ -102,17 +102,6 @@ def _recipe(direction: Direction) -> Recipe:
         ),
         finetuning=None,
         long_finetuning=None,
-        evaluation=Evaluation(
-            validation_tokens=20_971_520,
-            samples=8,
-            sample_tokens=128,
-            questions=QUESTIONS,
-            answer_tokens=512,
-            cloze_passages=CLOZE_PASSAGES,
-            long_context=LONG_CONTEXT,
-            core_metric=CORE_METRIC,
-        ),
-        publication=Publication(
-            destination="hub", namespace="miniseries", visibility="private", collection="nanochat miniseries"
-        ),
+        evaluation=EVALUATION,
+        publication=PUBLICATION,
     )

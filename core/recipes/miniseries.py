@@ -87,7 +87,6 @@ QUESTIONS = (  # humaneval, which runs what a model wrote, is left to who asks f
     MixtureTask(name="gsm8k", rows=None),
     MixtureTask(name="spelling-bee", rows=256),
 )
-CLOZE_PASSAGES = 2000  # an interval of 2 points either way, at most
 LONG_CONTEXT = LongContext(
     factors=(1, 2, 4, 8),
     documents=128,
@@ -99,6 +98,19 @@ LONG_CONTEXT = LongContext(
     seed=SEED,
 )
 CORE_METRIC = CoreMetric(bundle="dclm", examples=None)
+EVALUATION = Evaluation(
+    validation_tokens=20_971_520,
+    samples=8,
+    sample_tokens=128,
+    questions=QUESTIONS,
+    answer_tokens=512,
+    cloze_passages=2000,  # an interval of 2 points either way, at most
+    long_context=LONG_CONTEXT,
+    core_metric=CORE_METRIC,
+)
+PUBLICATION = Publication(
+    destination="hub", namespace="miniseries", visibility="private", collection="nanochat miniseries"
+)
 
 
 def family_architecture(depth: int, width: int | None = None) -> Architecture:
@@ -187,19 +199,8 @@ def family_recipe(member: Member) -> Recipe:
         ),
         finetuning=finetuning,
         long_finetuning=long_finetuning if member.long else None,
-        evaluation=Evaluation(
-            validation_tokens=20_971_520,
-            samples=8,
-            sample_tokens=128,
-            questions=QUESTIONS,
-            answer_tokens=512,
-            cloze_passages=CLOZE_PASSAGES,
-            long_context=LONG_CONTEXT,
-            core_metric=CORE_METRIC,
-        ),
-        publication=Publication(
-            destination="hub", namespace="miniseries", visibility="private", collection="nanochat miniseries"
-        ),
+        evaluation=EVALUATION,
+        publication=PUBLICATION,
     )
 
 
