@@ -93,13 +93,17 @@ def export_results(finished: Finished) -> Page:
 
 def publication_results(finished: Finished) -> Page:
     """A row for each repository, with a link."""
-    receipt = json.loads(finished.read(RECEIPT) or '{"repositories": []}')
-    rows = [
-        (f"[{one['id']}]({_url(one['url'], finished.publications)})", f"v{one['version']}", str(len(one["files"])))
-        for one in receipt["repositories"]
-    ]
-    text = table(("repository", "version", "files"), rows)
+    text = repository_table(finished.read(RECEIPT), finished.publications)
     return Page(form="markdown", data=text, description=finished.description)
+
+
+def repository_table(receipt: str, publications: str) -> str:
+    """The repositories of a receipt, as Markdown; `publications`: URL of what destination `folder` publishes to."""
+    rows = [
+        (f"[{one['id']}]({_url(one['url'], publications)})", f"v{one['version']}", str(len(one["files"])))
+        for one in (json.loads(receipt)["repositories"] if receipt else [])
+    ]
+    return table(("repository", "version", "files"), rows)
 
 
 PAGES: Mapping[StageKind, tuple[str, Callable[[Finished], Page]]] = {

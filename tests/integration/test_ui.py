@@ -107,3 +107,19 @@ def test_exports_and_repositories_are_linked(finished: Miniseries, prefect_serve
     places = [Path(unquote(urlsplit(url).path)) for url in LINK.findall(page["data"])]
     assert len(places) == 4
     assert all(place.is_dir() for place in places)
+
+
+def test_the_status_says_which_one_it_is_and_links_the_store_and_what_is_published(
+    finished: Miniseries, prefect_server: str
+) -> None:
+    found = artifacts(prefect_server, {"key": {"any_": ["miniseries-status"]}})
+    begins, ends, *_ = [page for page in found if f"[file://{finished.store}]" in page["description"]]
+    stages = re.fullmatch(
+        r"attempt 1 begins: 0 of (\d+) stages of micro_drope_50_long are there · store: .*", begins["description"]
+    )
+    assert stages
+    assert "Published" not in begins["data"]
+    assert ends["description"].startswith("complete: micro_drope_50_long · store: ")
+    links = [Path(unquote(urlsplit(url).path)) for url in LINK.findall(ends["data"].partition("Published: ")[2])]
+    assert len(links) == 4
+    assert all(link.is_dir() for link in links)
