@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
-from math import log2, log10
+from math import log2
 
 from core.training.curves import Axis, round_ticks
 
@@ -200,7 +200,9 @@ def _ticks(scale: Scale, axis: Axis) -> list[tuple[float, str]]:
         return [(value, f"{value:.{decimals}f}") for value in values[:: -(-len(values) // 6)]]
     low, high = 2**axis.low, 2**axis.high
     powers = [digit * 10.0**power for power in range(-9, 10) for digit in (1, 2, 5)]
-    chosen = [value for value in powers if low <= value <= high] or [10 ** ((log10(low) + log10(high)) / 2)]
+    chosen = [value for value in powers if low <= value <= high]
+    if len(chosen) < 2:  # less than a decade: even numbers are close enough to evenly spaced
+        chosen, _ = round_ticks(low, high)
     return [(value, f"{value:.3g}") for value in chosen[:: -(-len(chosen) // 4)]]
 
 
