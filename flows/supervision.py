@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
 import httpx
 from prefect import runtime
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import Abort, ObjectNotFound
+from prefect.states import Cancelled
 
+from tasks.dispatch.cancellation import was_being_cancelled
 from tasks.dispatch.gpu_pool import asking
 from tasks.dispatch.jobs import SchedulerAway
 
@@ -40,11 +43,32 @@ class RunIsOver(Abort):
 def supervision() -> Callable[[], None]:
     """What a run calls as often as it likes while it waits for its stages; raises `SupervisorGone` or `RunIsOver`.
 
-    Does nothing outside a run of a deployment: who starts a command in a terminal may leave it to itself.
+    Does nothing outside a run of a deployment: who starts a command in a terminal may leave it to itself. Raises
+    `RunIsOver` at once in a run that was being cancelled when it was started again; it is Cancelled then.
     """
     if runtime.deployment.id is None or runtime.flow_run.id is None:
         return lambda: None
-    return _Supervision(UUID(runtime.flow_run.id)).look
+    flow_run = UUID(runtime.flow_run.id)
+    _end_if_cancelled(flow_run)
+    return _Supervision(flow_run).look
+
+
+def _end_if_cancelled(flow_run: UUID) -> None:
+    try:
+        with _server() as client:
+            if not was_being_cancelled(client.read_flow_run_states(flow_run)):
+                return
+            client.set_flow_run_state(flow_run, Cancelled(message="it was cancelled before it was started again"), True)
+    except (SchedulerAway, httpx.HTTPStatusError):
+        return  # what the server does not say now, it says later
+    raise RunIsOver("it was cancelled before it was started again")
+
+
+@contextmanager
+def _server() -> Iterator[SyncPrefectClient]:
+    """For one question. Raises `SchedulerAway`, `httpx.HTTPStatusError`."""
+    with asking(), get_client(sync_client=True, httpx_settings={"timeout": ANSWER_SECONDS}) as client:
+        yield client
 
 
 class _Supervision:
@@ -79,7 +103,7 @@ class _Supervision:
     def _run(self) -> FlowRun:
         """As the server has it. Raises `SchedulerAway`, `httpx.HTTPStatusError`; `RunIsOver` when it was deleted."""
         try:
-            with asking(), get_client(sync_client=True, httpx_settings={"timeout": ANSWER_SECONDS}) as client:
+            with _server() as client:
                 return client.read_flow_run(self._flow_run)
         except ObjectNotFound:
             raise RunIsOver("somebody deleted this run") from None

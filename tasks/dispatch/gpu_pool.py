@@ -33,6 +33,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 from prefect.states import Cancelling, Pending, Scheduled
 from prefect.utilities.urls import url_for
 
+from tasks.dispatch.cancellation import was_being_cancelled
 from tasks.dispatch.jobs import Commission, Job, Phase, Report, SchedulerAway
 from tasks.dispatch.turn import turn
 from tasks.settings import SettingsError
@@ -150,7 +151,9 @@ class _GpuJob:
         try:
             with asking():
                 run = self._client.read_flow_run(self._run.id)
-                report = _report(run, withdrawn=_is_withdrawn(self._client, run))
+                if _is_cancelled(self._client, run):
+                    return _cancelled(run, withdrawn=_is_withdrawn(self._client, run))
+                report = _report(run)
                 hindrance = self._hindrance(run) if report.phase is Phase.WAITING else ""
                 return replace(report, text=report.text + hindrance)
         except ObjectNotFound:
@@ -194,8 +197,15 @@ def _no_answer(error: httpx.HTTPError) -> str:
     return f"the Prefect server at {PREFECT_API_URL.value()} gives no answer ({reason})"
 
 
-def _report(run: FlowRun, *, withdrawn: bool) -> Report:
-    """How the run stands, as its state tells."""
+def _cancelled(run: FlowRun, *, withdrawn: bool) -> Report:
+    """How a cancelled run stands."""
+    if withdrawn:
+        return Report(phase=Phase.WITHDRAWN, text="cancelled with the run that wanted it first")
+    return Report(phase=Phase.CANCELLED, text=f"its GPU job was cancelled ({url_for(run) or run.id}); {AGAIN}")
+
+
+def _report(run: FlowRun) -> Report:
+    """How any other run stands, as its state tells."""
     message = " ".join((run.state.message or "").split()) if run.state else ""
     match run.state_type:
         case None | StateType.SCHEDULED | StateType.PENDING | StateType.PAUSED:
@@ -208,16 +218,19 @@ def _report(run: FlowRun, *, withdrawn: bool) -> Report:
             return Report(phase=Phase.INTERRUPTED, text=message)
         case StateType.FAILED:
             return Report(phase=Phase.INTERRUPTED if run.state_name == INTERRUPTED else Phase.FAILED, text=message)
-        case StateType.CANCELLED:
-            if withdrawn:
-                return Report(phase=Phase.WITHDRAWN, text="cancelled with the run that wanted it first")
-            return Report(phase=Phase.CANCELLED, text=f"its GPU job was cancelled ({url_for(run) or run.id}); {AGAIN}")
+    raise ValueError(f"{run.id} is {run.state_type}")
+
+
+def _is_cancelled(client: SyncPrefectClient, run: FlowRun) -> bool:
+    if run.state_type is StateType.CRASHED:
+        return was_being_cancelled(client.read_flow_run_states(run.id))
+    return run.state_type is StateType.CANCELLED
 
 
 def _is_withdrawn(client: SyncPrefectClient, run: FlowRun) -> bool:
     """Whether a cancelled run was cancelled with the flow run that wanted it, by that or by the server in its place."""
-    if run.state_type is not StateType.CANCELLED or WITHDRAWN in run.labels:
-        return run.state_type is StateType.CANCELLED
+    if WITHDRAWN in run.labels:
+        return True
     creator = _creator(client, run)
     return creator is not None and creator.state_type in (StateType.CANCELLED, StateType.CANCELLING)
 

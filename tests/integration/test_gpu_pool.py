@@ -177,6 +177,12 @@ def test_what_a_run_withdraws_is_told_from_what_a_person_cancels(api: PrefectApi
     assert report.phase is Phase.CANCELLED
     assert "was cancelled (http" in report.text
 
+    slow = submitted(pool, HEAVY[0])
+    run = scheduled(api)[0]["id"]
+    for type_ in ("RUNNING", "CANCELLING", "CRASHED"):  # a worker calls it so, which had to kill what was slow to end
+        api.set_state(run, type_, type_.capitalize())
+    assert slow.report().phase is Phase.CANCELLED
+
 
 @pytest.mark.parametrize(
     ("type_", "name", "phase"),
@@ -238,6 +244,19 @@ def test_a_run_ends_by_itself_once_the_server_says_that_it_is_over(
     api.set_state(run["id"], "CANCELLED", "Cancelled")
     with pytest.raises(RunIsOver, match="Cancelled"):
         look()
+
+
+def test_a_run_that_was_being_cancelled_when_it_was_started_again_is_cancelled(
+    api: PrefectApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = api.start("gpu-job/h100")
+    monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__ID", run["id"])
+    monkeypatch.setenv("PREFECT__RUNTIME__DEPLOYMENT__ID", run["deployment_id"])
+    for type_ in ("RUNNING", "CANCELLING", "SCHEDULED", "RUNNING"):
+        api.set_state(run["id"], type_, type_.capitalize())
+    with pytest.raises(RunIsOver, match="it was cancelled before it was started again"):
+        supervision()
+    assert api.run(run["id"])["state_type"] == "CANCELLED"
 
 
 def test_without_a_server_it_is_said_how_to_get_one() -> None:
