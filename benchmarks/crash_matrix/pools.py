@@ -72,11 +72,11 @@ def start_worker(
         )
 
 
-def runs_of(api: str, *types: StateType) -> dict[UUID, StateType | None]:
-    """The flow runs that are in states of these types."""
+def runs_of(api: str, *types: StateType) -> list[UUID]:
+    """The flow runs of work pools that are in states of these types; who waits in a terminal is none."""
     wanted = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types))))
     with client_of(api) as client:
-        return {run.id: run.state_type for run in client.read_flow_runs(flow_run_filter=wanted)}
+        return [run.id for run in client.read_flow_runs(flow_run_filter=wanted) if run.work_pool_name]
 
 
 def person(api: str, verb: str, run: UUID, folder: Path) -> None:
