@@ -14,6 +14,8 @@ from artifacts.address import Address
 from benchmarks.crash_matrix.pools import person, runs_of
 from benchmarks.crash_matrix.scene import Run, Scene
 
+SETTLED_SECONDS = 6.0  # the worker too looks whether a cancelled run has ended, every 3 s, and calls it Cancelled again
+
 
 def wake_after_commit(scene: Scene) -> None:
     """Who was stopped goes on once another run has committed the stage."""
@@ -81,8 +83,14 @@ def cancel_and_retry(scene: Scene) -> None:
     api = scene.prefect.api
     cancel_run(scene)
     scene.until("the end of the cancelled run", lambda: bool(runs_of(api, StateType.CANCELLED)))
-    for run in runs_of(api, StateType.CANCELLED):
-        person(api, "retry", run, scene.folder)
+    time.sleep(SETTLED_SECONDS)
+
+    def goes_on() -> bool:
+        for run in runs_of(api, StateType.CANCELLED):
+            person(api, "retry", run, scene.folder)
+        return bool(runs_of(api, StateType.RUNNING, StateType.COMPLETED))
+
+    scene.until("the run that was retried", goes_on)
 
 
 def cancel_past_the_supervisor(scene: Scene) -> None:
