@@ -28,6 +28,7 @@ from core.planning.title import unique_title
 from core.recipes.recipe import RecipeError
 from flows.crash_loop import require_no_crash_loop
 from flows.supervision import supervision
+from flows.task_run_endings import end_as_cancelled, end_as_crashed, end_those_of_earlier_attempts
 from tasks.dispatch.dispatch import brought_about_by
 from tasks.dispatch.gpu_pool import HELD, INTERRUPTED
 from tasks.pack import require_shared_store
@@ -48,11 +49,19 @@ def _run_name() -> str:
         return f"{parameters['tag']} {parameters['key'][:8]}"
 
 
-@flow(name="gpu-job", flow_run_name=_run_name, persist_result=False, validate_parameters=False)
+@flow(
+    name="gpu-job",
+    flow_run_name=_run_name,
+    persist_result=False,
+    validate_parameters=False,
+    on_cancellation=[end_as_cancelled],
+    on_crashed=[end_as_crashed],
+)
 def gpu_job(tag: str, key: str) -> State[Any]:
     """Make the stage with this key, which `tag` has. Flow runs create runs of this one; people may too."""
     try:
         require_no_crash_loop()
+        end_those_of_earlier_attempts()
         settings = settings_from_environment()
         stage, store = _known_stage(tag, key), settings.open_store()
         if (holder := store.holder_of(stage.address)) is not None:
