@@ -206,51 +206,56 @@ def _on_s3() -> Iterator[Case]:
 
 
 def _on_the_gpu_pool() -> Iterator[Case]:
-    yield _gpu_pool("SIGKILL of the training rank", 1, _fault(SAVED, "KILL", "rank"))
+    yield _pooled("SIGKILL of the training rank", 1, _fault(SAVED, "KILL", "rank"))
     for runs in (1, 2):
-        yield _gpu_pool("SIGKILL of the GPU job's flow process", runs, _fault(SAVED, "KILL", "run"))
-    yield _gpu_pool("SIGKILL of the worker, started again", 1, _fault(SAVED, "KILL", "worker"), restart_worker)
-    yield _gpu_pool("SIGTERM of the worker, started again", 1, _fault(SAVED, "TERM", "worker"), restart_worker)
-    yield _gpu_pool(
+        yield _pooled("SIGKILL of the GPU job's flow process", runs, _fault(SAVED, "KILL", "run"))
+    yield _pooled("SIGKILL of the worker, started again", 1, _fault(SAVED, "KILL", "worker"), restart_worker)
+    yield _pooled("SIGTERM of the worker, started again", 1, _fault(SAVED, "TERM", "worker"), restart_worker)
+    yield _pooled(
         "loss of the GPU node: SIGKILL of worker, job and rank; another worker",
         1,
         _fault(SAVED, "KILL", "node"),
         restart_worker,
         waiting_seconds=100.0,
     )
-    yield _gpu_pool(
-        "SIGKILL of the Prefect server, started again", 1, _fault(SAVED, "KILL", "prefect"), restart_prefect
-    )
+    yield _pooled("SIGKILL of the Prefect server, started again", 1, _fault(SAVED, "KILL", "prefect"), restart_prefect)
     for runs in (1, 2):
-        yield _gpu_pool("SIGTERM of one waiting run", runs, _fault(SAVED, "STOP", "rank"), stop_waiting_run)
-    yield _gpu_pool("`prefect flow-run cancel` of the GPU job", 1, _fault(SAVED, "STOP", "rank"), cancel_run)
-    yield _gpu_pool("SIGKILL of the GPU job's supervisor", 1, _fault(SAVED, "KILL", "supervisor"))
-    yield _gpu_pool(
+        yield _pooled("SIGTERM of one waiting run", runs, _fault(SAVED, "STOP", "rank"), stop_waiting_run)
+    yield _pooled("`prefect flow-run cancel` of the GPU job", 1, _fault(SAVED, "STOP", "rank"), cancel_run)
+    yield _pooled("SIGKILL of the GPU job's supervisor", 1, _fault(SAVED, "KILL", "supervisor"))
+    yield _pooled(
         "`prefect flow-run cancel` of the GPU job, whose supervisor hangs",
         1,
         _fault(SAVED, "STOP", "rank", "supervisor"),
         cancel_past_the_supervisor,
         waiting_seconds=30.0,
     )
-    yield _gpu_pool("SIGKILL of the training rank", 1, _fault(SAVED, "KILL", "rank"), store="s3")
-    yield _gpu_pool("SIGKILL of the GPU job's flow process", 1, _fault(SAVED, "KILL", "run"), store="s3")
+    yield _pooled("SIGKILL of the training rank", 1, _fault(SAVED, "KILL", "rank"), store="s3")
+    yield _pooled("SIGKILL of the GPU job's flow process", 1, _fault(SAVED, "KILL", "run"), store="s3")
 
 
 def _deployed() -> Iterator[Case]:
     for runs in (1, 2):
-        yield _deployed_pipeline("SIGKILL of the pipeline's process", runs, _fault(SAVED, "KILL", "run"))
-    yield _deployed_pipeline(
-        "`prefect flow-run cancel`, then `prefect flow-run retry`", 1, _fault(SAVED, "STOP", "rank"), cancel_and_retry
+        yield _pooled("SIGKILL of the pipeline's process", runs, _fault(SAVED, "KILL", "run"), pool="cpu")
+    yield _pooled(
+        "`prefect flow-run cancel`, then `prefect flow-run retry`",
+        1,
+        _fault(SAVED, "STOP", "rank"),
+        cancel_and_retry,
+        pool="cpu",
     )
-    yield _deployed_pipeline("SIGTERM of the worker, started again", 1, _fault(SAVED, "TERM", "worker"), restart_worker)
+    yield _pooled(
+        "SIGTERM of the worker, started again", 1, _fault(SAVED, "TERM", "worker"), restart_worker, pool="cpu"
+    )
 
 
-def _gpu_pool(
+def _pooled(
     death: str,
     runs: int,
     fault: Fault,
     aftermath: Callable[[Scene], None] = lambda scene: None,
     store: Literal["folder", "s3"] = "folder",
+    pool: Literal["gpu", "cpu"] = "gpu",
     waiting_seconds: float = 0.0,
 ) -> Case:
     return Case(
@@ -260,23 +265,9 @@ def _gpu_pool(
         aftermath=aftermath,
         store=store,
         prefect="own",
-        pool="gpu",
+        pool=pool,
         lease_seconds=SHORT_LEASE,
         waiting_seconds=waiting_seconds,
-    )
-
-
-def _deployed_pipeline(
-    death: str, runs: int, fault: Fault, aftermath: Callable[[Scene], None] = lambda scene: None
-) -> Case:
-    return Case(
-        death=death,
-        runs=runs,
-        fault=fault,
-        aftermath=aftermath,
-        prefect="own",
-        pool="cpu",
-        lease_seconds=SHORT_LEASE,
     )
 
 
