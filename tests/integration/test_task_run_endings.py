@@ -17,6 +17,7 @@ from prefect.states import Cancelled, Cancelling, Crashed
 from prefect_api import PrefectApi
 from s3_server import free_port
 
+from flows import task_run_endings
 from flows.task_run_endings import end_as_cancelled, end_as_crashed, end_task_runs
 from tasks.dispatch.gpu_pool import DEPLOYMENT
 
@@ -50,7 +51,10 @@ def flow_run(run: str) -> Any:
         return client.read_flow_run(UUID(run))
 
 
-def test_hooks_end_what_is_open_and_leave_what_ended_and_what_stands_for_a_gpu_job(api: PrefectApi) -> None:
+def test_hooks_end_what_is_open_and_leave_what_ended_and_what_stands_for_a_gpu_job(
+    api: PrefectApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task_run_endings, "ARRIVAL_SECONDS", 0.0)  # no process is left that could tell more
     told = {"done": "COMPLETED", "training": "RUNNING", "next": "PENDING", "gpu_job": "RUNNING"}
     run = left_behind(api, **told)
     end_as_cancelled(any_flow, flow_run(run), Cancelling())
