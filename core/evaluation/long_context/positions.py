@@ -80,7 +80,7 @@ def bits_per_byte(records: Sequence[BucketRecord], seed: int) -> Measurement | N
         unit="bits per byte",
         sample_size=int(sizes.sum()),
         sample_unit="bytes",
-        interval=ratio_interval(nats, log(2) * sizes, seed),
+        interval=ratio_interval(nats, log(2) * sizes.astype(np.float64), seed),
     )
 
 
