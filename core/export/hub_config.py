@@ -39,7 +39,15 @@ def model_config(state: ModelState, tokenizer: Tokenizer) -> dict[str, object]:
         "final_logit_softcapping": architecture.logit_softcap,
         "normalize_embedding": architecture.normalize_embedding,
         "direction": state.direction,
+        **logit_scale_config(state),
     }
+
+
+def logit_scale_config(state: ModelState) -> dict[str, object]:
+    """Off, for a model without RoPE; its reader may set the c that `long_context` fitted, which the card tells."""
+    if state.use_rope:
+        return {}
+    return {"logit_scale_coefficient": 0.0, "logit_scale_length": state.sequence_length}
 
 
 def common_config(state: ModelState, tokenizer: Tokenizer) -> dict[str, object]:

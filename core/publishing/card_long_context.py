@@ -29,6 +29,13 @@ def long_context_section(model: Deliverable) -> str:
         "By position and by depth, with how it was measured: [`long_context.md`](long_context.md); all numbers are in "
         "[`long_context.json`](long_context.json).",
     ]
+    if (scale := document["logit_scale"]) is not None:
+        parts.append(
+            f"`logit-scale` multiplies the attention logits of the query at position m by 1 + c ln(max(1, m / T)), c = "
+            f"{scale['c']:.4f} and T = {scale['T']:,}, fitted on {scale['fitted_on_texts']:,} held-out texts that are "
+            "none of those above. The Hugging Face export has it switched off; "
+            f"`model.config.logit_scale_coefficient = {scale['c']:.4f}` switches it on."
+        )
     if missing := [f"{one['what']} ({one['why']})" for one in document["missing"]]:
         parts.append(f"**Missing: {'; '.join(missing)}.**")
     return "\n\n".join(parts)

@@ -68,7 +68,7 @@ DEFINITIONS: dict[StageKind, Definition] = {
     StageKind.LONG_CONTEXT: Definition(1, Resource.GPU, "core.evaluation.long_context.stage:produce"),
     StageKind.DECONTAMINATE: Definition(1, Resource.CPU, "core.data.decontamination.decontaminate:produce"),
     StageKind.EXPORT_NATIVE: Definition(4, Resource.CPU, "core.export.native:produce"),
-    StageKind.EXPORT_HF: Definition(3, Resource.CPU, "core.export.huggingface:produce"),
+    StageKind.EXPORT_HF: Definition(4, Resource.CPU, "core.export.huggingface:produce"),
     StageKind.EXPORT_TWIN: Definition(2, Resource.CPU, "core.export.twin:produce"),
     StageKind.PUBLISH: Definition(5, Resource.IO, "core.publishing.publish:produce"),
     StageKind.ADOPTED: Definition(1, Resource.IO, "core.adoption.adopt:produce"),

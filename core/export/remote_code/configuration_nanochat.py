@@ -18,7 +18,11 @@ HIDDEN_ACTS = ("swiglu", "relu2_nanochat")
 
 
 class NanoChatConfig(PreTrainedConfig):
-    """Sizes and constants. `use_rope` False: no positions at all, at any length (DroPE, arXiv 2512.12167)."""
+    """Sizes and constants. `use_rope` False: no positions at all, at any length (DroPE, arXiv 2512.12167).
+
+    A `logit_scale_coefficient` c other than 0 multiplies the attention logits of the query at position m by
+    1 + c ln(max(1, m / logit_scale_length)), for texts longer than the model was trained on. It is read at every call.
+    """
 
     model_type = "nanochat"
     keys_to_ignore_at_inference = ["past_key_values"]  # noqa: RUF012 (the name and kind that transformers reads)
@@ -40,6 +44,8 @@ class NanoChatConfig(PreTrainedConfig):
         rms_norm_eps: float = 1e-6,
         final_logit_softcapping: float = 15.0,
         normalize_embedding: bool = False,
+        logit_scale_coefficient: float = 0.0,
+        logit_scale_length: int | None = None,
         initializer_range: float = 0.02,
         use_cache: bool = True,
         tie_word_embeddings: bool = False,
@@ -62,6 +68,8 @@ class NanoChatConfig(PreTrainedConfig):
         self.rms_norm_eps = rms_norm_eps
         self.final_logit_softcapping = final_logit_softcapping
         self.normalize_embedding = normalize_embedding
+        self.logit_scale_coefficient = logit_scale_coefficient
+        self.logit_scale_length = logit_scale_length or max_position_embeddings
         self.initializer_range = initializer_range
         self.use_cache = use_cache
         super().__init__(tie_word_embeddings=tie_word_embeddings, **kwargs)

@@ -5,6 +5,7 @@ tokens -> embedding -> [norm] -> L x (x += attention(norm(x)); x += mlp(norm(x))
 What differs from the models that transformers ships:
 - norms have no weights; queries and keys are rotated by -theta (half-split), then normed per head, both in float32.
 - `config.use_rope` False skips the rotation. The causal mask is then all that tells positions apart.
+- `config.logit_scale_coefficient` other than 0 sharpens the attention of queries beyond the trained length.
 - logits are float32 and softcapped: c tanh(z/c).
 - no buffers: rotation angles are computed from the position ids of each call, so nothing can be left uninitialised.
 
@@ -55,6 +56,13 @@ def rotate(x: Tensor, by: Rotation) -> Tensor:
     return torch.cat((first * cosine + second * sine, second * cosine - first * sine), dim=-1)
 
 
+def query_scale(positions: Tensor, coefficient: float, length: int) -> Tensor:
+    """1 + c ln(max(1, m / length)) of positions m [B, T], for queries of every head: float32 [B, 1, T, 1]."""
+    dtype = torch.float32 if positions.device.type == "mps" else torch.float64
+    beyond = (positions.to(dtype) / length).clamp_min(1.0)
+    return (1 + coefficient * beyond.log()).float()[:, None, :, None]
+
+
 def eager_attention(
     module: nn.Module,
     query: Tensor,
@@ -99,6 +107,7 @@ class NanoChatAttention(nn.Module):
         attention_mask: Tensor | None,
         past_key_values: Cache | None = None,
         cache_position: Tensor | None = None,
+        query_scale: Tensor | None = None,
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None]:
         shape = hidden_states.shape[:-1]
@@ -108,7 +117,8 @@ class NanoChatAttention(nn.Module):
         )  # [B, H or Hkv, T, D]
         if position_embeddings is not None:
             query, key = rotate(query, position_embeddings), rotate(key, position_embeddings)
-        query = normalize(query, self.config.rms_norm_eps).to(value.dtype)
+        query = normalize(query, self.config.rms_norm_eps)
+        query = (query if query_scale is None else query * query_scale).to(value.dtype)
         key = normalize(key, self.config.rms_norm_eps).to(value.dtype)
         if past_key_values is not None:
             # a static cache of transformers 4 writes to slot 0 unless it is told the position
@@ -224,6 +234,8 @@ class NanoChatModel(NanoChatPreTrainedModel):
             position_ids = cache_position.unsqueeze(0)
         mask = self._causal_mask(x, attention_mask, cache_position, past_key_values, position_ids)
         positions = rotation(position_ids, config.head_dim, config.rope_theta) if config.use_rope else None
+        coefficient = config.logit_scale_coefficient
+        scale = query_scale(position_ids, coefficient, config.logit_scale_length) if coefficient else None
         if config.normalize_embedding:
             x = normalize(x, config.rms_norm_eps)
         with_states = _chosen(output_hidden_states, config.output_hidden_states)
@@ -235,6 +247,7 @@ class NanoChatModel(NanoChatPreTrainedModel):
             past_key_values=past_key_values,
             cache_position=cache_position,
             position_ids=position_ids,
+            query_scale=scale,
             **kwargs,
         )
         output = BaseModelOutputWithPast(

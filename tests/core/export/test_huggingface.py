@@ -46,6 +46,7 @@ def test_the_config_spells_out_what_would_otherwise_be_a_wrong_default(export: E
     assert config["model_type"] == "nanochat"
     assert set(config["auto_map"]) == {"AutoConfig", "AutoModel", "AutoModelForCausalLM"}
     assert config["use_rope"] is False
+    assert (config["logit_scale_coefficient"], config["logit_scale_length"]) == (0.0, 64)
     assert config["rope_theta"] == config["rope_parameters"]["rope_theta"] == 10_000.0
     assert (config["max_position_embeddings"], config["original_max_position_embeddings"]) == (64, 32)
     assert (config["hidden_act"], config["normalize_embedding"]) == ("relu2_nanochat", True)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from core.data.tokenizer import Tokenizer
 from core.model.checkpoint import ModelState, load_model
+from core.model.position_scaling import LogitScale
 from core.posttraining.conversation import Conversation, Message, Part, assistant, conversation_json, user
 from core.posttraining.rendering import render, render_prompt
 
@@ -97,6 +98,29 @@ def test_logits_equal_the_native_models(transformers: ModuleType, exported: Any,
         exported_logits = load(transformers, exported.folder, attn_implementation=attention)(tokens).logits
     assert exported_logits.dtype == torch.float32
     assert (exported_logits - native).abs().max() <= 1e-5
+
+
+def test_the_logit_scale_is_off_until_it_is_set_and_then_is_the_native_models_with_and_without_a_cache(
+    transformers: ModuleType, exported: Any
+) -> None:
+    model, native = load(transformers, exported.folder), load_model(exported.model)
+    tokens = random_tokens(2, 40)
+    with torch.no_grad():
+        plain = native(tokens)
+        assert model.config.logit_scale_coefficient == 0
+        model.config.logit_scale_coefficient, model.config.logit_scale_length = 0.7, 16
+        native.scaling = LogitScale(coefficient=0.7, trained_length=16)
+        expected = native(tokens)
+        whole = model(tokens).logits
+        cache, pieces = None, []
+        for start in range(40):
+            output = model(tokens[:, start : start + 1], past_key_values=cache, use_cache=True)
+            cache = output.past_key_values
+            pieces.append(output.logits)
+    assert (whole - expected).abs().max() <= 1e-5
+    assert (torch.cat(pieces, dim=1) - expected).abs().max() <= 1e-4
+    assert (whole[:, :17] - plain[:, :17]).abs().max() <= 1e-5, "within the trained length nothing changes"
+    assert (whole[:, 20:] - plain[:, 20:]).abs().max() > 1e-3
 
 
 def test_greedy_text_is_the_native_models_with_and_without_a_cache(transformers: ModuleType, exported: Any) -> None:

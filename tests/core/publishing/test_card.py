@@ -230,7 +230,12 @@ def write_long_context(folder: Path) -> None:
         scores=(),
     )
     missing = [{"what": "NoLiMa", "why": "no file of it is here"}]
-    document = {"trained_length": 512, "tables": tables.listing(), "missing": missing}
+    document = {
+        "trained_length": 512,
+        "logit_scale": {"c": 0.25, "T": 512, "fitted_on_texts": 16},
+        "tables": tables.listing(),
+        "missing": missing,
+    }
     (folder / "long_context.json").write_text(json.dumps(document))
     (folder / "long_context.md").write_text("# Long context\n")
 
@@ -243,6 +248,8 @@ def test_results_beyond_the_trained_length_stand_side_by_side_with_what_is_missi
     told = "2.0000 (1.9000 to 2.1000; 900 bytes)"
     assert f"| bits per byte | plain | {told} | {told} |" in card
     assert card.count("| needles: single, by likelihood | plain |  | 25.0% (4.6% to 69.9%; 4 trials) |") == 1
+    assert "c = 0.2500 and T = 512, fitted on 16 held-out texts" in card
+    assert "`model.config.logit_scale_coefficient = 0.2500` switches it on" in card
     assert "**Missing: NoLiMa (no file of it is here).**" in card
     assert (tmp_path / "hub" / "lab" / f"nanochat-{TAG}-sft" / "long_context.md").read_text() == "# Long context\n"
     assert "evaluated" not in card.split("## Limitations")[1].split("## ")[0]
