@@ -19,7 +19,6 @@ from artifacts.store import Store
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("dispatch")]
 FLOWS = "tests/support/micro_flow.py"
 GPU_POOL, CPU_POOL = "dispatch-gpu", "dispatch-cpu"
-TEAM = ("micro_drope_25", "micro_drope_50", "micro_drope_75")  # three forks of one trunk
 BASE = ("--layout", "native", "--phase", "base", "--yes", "--json")  # of `export`: what a base needs, told on stderr
 WORKERS = {"MINISERIES_CHECKPOINT_SECONDS": "0.2", "MINISERIES_PROCESSES": "1"}
 
@@ -42,7 +41,7 @@ def api(prefect_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     )
     with ExitStack() as workers:
         workers.enter_context(server.worker(home / "jobs", GPU_POOL, WORKERS))
-        workers.enter_context(server.worker(home / "pipelines", CPU_POOL, WORKERS, limit=len(TEAM)))
+        workers.enter_context(server.worker(home / "pipelines", CPU_POOL, WORKERS))
         yield server
 
 
@@ -127,22 +126,6 @@ def test_a_cancelled_pipeline_takes_its_gpu_job_along_and_another_that_waits_goe
     assert segment_hashes(delegating) == undisturbed
     (step,) = resumed_steps(delegating, "pretrain")
     assert step > 0
-
-
-def test_three_tags_that_share_a_trunk_are_made_on_two_nodes_without_a_stage_being_made_twice(
-    api: PrefectApi, delegating: Miniseries, tmp_path: Path
-) -> None:
-    with api.worker(tmp_path / "second-node", GPU_POOL, WORKERS):
-        runs = [api.start("pipeline/endless", tag=tag) for tag in TEAM]
-        for run in runs:
-            api.wait_for(run["id"], "COMPLETED")
-    trained = [*delegating.manifests("pretrain"), *delegating.manifests("recalibrate")]
-    assert len(trained) == 6  # three segments of the trunk and three forks
-    for manifest in trained:
-        (job,) = [job for job in gpu_jobs(api, delegating, manifest["key"]) if job["run_count"]]  # whoever asked for it
-        assert job["state_name"] == "Completed"
-        assert manifest["attempt"].startswith("0001-")  # nobody had held its lease before
-    assert len(delegating.manifests("export_native")) == len(TEAM)
 
 
 def test_without_a_server_or_a_deployment_there_is_one_line(miniseries: Miniseries, prefect_server: str) -> None:
