@@ -60,6 +60,12 @@ class Execution:
         return [tag for tag in self.tags if not lacking & stages_of(tag).keys()]
 
     @property
+    def listing(self) -> dict[str, Any]:
+        """What the state of a flow run of many tags carries."""
+        failed = {key: str(error) for key, error in self.failed.items()}
+        return {"stages": self.made, "failed": failed, "blocked": self.blocked}
+
+    @property
     def verdict(self) -> str:
         """What came of it, in one line."""
         complete = self.complete_tags

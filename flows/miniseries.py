@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow, runtime
+from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
@@ -16,18 +16,14 @@ from flows.crash_loop import require_no_crash_loop
 from flows.execution import execute
 from flows.notifications import announced
 from flows.parameters import Tag
+from flows.run_name import name_by_tags
 from flows.task_run_endings import end_as_cancelled, end_as_crashed, end_those_of_earlier_attempts
 from tasks.settings import settings_from_environment
 
 
-def _run_name() -> str:
-    first, *others = runtime.flow_run.parameters["tags"]
-    return f"{first} and {len(others)} more" if others else str(first)
-
-
 @flow(
     name="miniseries",
-    flow_run_name=_run_name,
+    flow_run_name=name_by_tags,
     persist_result=False,
     validate_parameters=False,
     on_cancellation=[end_as_cancelled],
@@ -43,10 +39,5 @@ def miniseries(tags: list[Tag]) -> State[dict[str, Any]]:
         end_those_of_earlier_attempts()
         execution = execute(tags, settings_from_environment())
         (announcement.failed if execution.failed else announcement.completed)(execution.verdict)
-    data = {
-        "stages": execution.made,
-        "failed": {key: str(error) for key, error in execution.failed.items()},
-        "blocked": execution.blocked,
-    }
     ending = Failed if execution.failed else Completed
-    return ending(message=execution.verdict, data=data)
+    return ending(message=execution.verdict, data=execution.listing)

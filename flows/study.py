@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from prefect import flow, runtime
+from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
@@ -21,6 +21,7 @@ from flows.crash_loop import require_no_crash_loop
 from flows.execution import execute
 from flows.notifications import announced
 from flows.parameters import Tag
+from flows.run_name import name_by_tags
 from flows.supervision import supervision
 from flows.task_run_endings import end_as_cancelled, end_as_crashed, end_those_of_earlier_attempts
 from tasks.settings import RunSettings, settings_from_environment
@@ -29,14 +30,9 @@ from tasks.study import study as study_task
 from tasks.table import TASKS
 
 
-def _run_name() -> str:
-    first, *others = runtime.flow_run.parameters["tags"]
-    return f"{first} and {len(others)} more" if others else str(first)
-
-
 @flow(
     name="study",
-    flow_run_name=_run_name,
+    flow_run_name=name_by_tags,
     persist_result=False,
     validate_parameters=False,
     on_cancellation=[end_as_cancelled],
@@ -54,19 +50,17 @@ def study(tags: list[Tag], publish: bool = False) -> State[dict[str, Any]]:
         execution = execute(tags, settings, DELIVERED if publish else EVALUATED)
         if execution.failed:
             announcement.failed(execution.verdict)
-            failed = {key: str(error) for key, error in execution.failed.items()}
-            data = {"stages": execution.made, "failed": failed, "blocked": execution.blocked}
-            return Failed(message=execution.verdict, data=data)
+            return Failed(message=execution.verdict, data=execution.listing)
         stage = study_stage(tags)
-        made = {stage.key: _performed(stage, partial(study_task, list(tags), unique_title(stage)), settings)}
+        execution.made[stage.key] = _performed(stage, partial(study_task, list(tags), unique_title(stage)), settings)
         for tag in execution.tags if publish else ():
             published = publication(tag)
-            made[published.key] = _performed(
+            execution.made[published.key] = _performed(
                 published, partial(TASKS[published.kind], tag, published.key, unique_title(published)), settings
             )
         verdict = f"studied: {', '.join(execution.tags)}" + ("; published" if publish else "")
         announcement.completed(verdict)
-    return Completed(message=verdict, data={"stages": {**execution.made, **made}, "failed": {}, "blocked": {}})
+    return Completed(message=verdict, data=execution.listing)
 
 
 def _performed(stage: Stage, task: Callable[..., Any], settings: RunSettings) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from flows.series_option import Series
-from flows.usage.options import AcceptRetrain, All, BudgetHours, Json, Phase, StageName, Tag, Tags, Yes, chosen
+from flows.usage.options import AcceptRetrain, All, BudgetHours, Json, Phase, StageName, Tag, Tags, To, Yes, chosen
 
 app = typer.Typer()
 
@@ -95,9 +95,7 @@ def run_command(
 def study_command(
     tags: Tags = None,
     every: All = False,
-    to: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Copy it there, verified; none: say where the store has it.")
-    ] = None,
+    to: To = None,
     publish: Annotated[
         bool, typer.Option("--publish", help="Publish each tag too, its cards with what the study found.")
     ] = False,
@@ -152,9 +150,7 @@ def export_command(
         typer.Option(help="nanochat's checkpoints; transformers; the twin for engines without remote code."),
     ] = "hf",
     phase: Phase = None,
-    to: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Copy it there, verified; none: say where the store has it.")
-    ] = None,
+    to: To = None,
     json: Json = False,
     budget_hours: BudgetHours = None,
     accept_retrain: AcceptRetrain = False,

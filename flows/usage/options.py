@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -16,6 +17,9 @@ All = Annotated[bool, typer.Option("--all", help="The 20 models of the miniserie
 StageName = Annotated[str, typer.Argument(help="A stage kind, or the beginning of a key.")]
 Phase = Annotated[
     Literal["base", "sft"] | None, typer.Option(help="The base model or its fine-tune; default: the fine-tune.")
+]
+To = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Copy it there, verified; none: say where the store has it.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 BudgetHours = Annotated[
